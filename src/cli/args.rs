@@ -1,0 +1,90 @@
+//! What can be typed: types only, no behaviour.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use portclaim::Port;
+
+/// Gives every project a stable port of its own, and never one port to two
+#[derive(Parser)]
+#[command(name = "portclaim", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// The registry file; claims lie in `ports/` beside it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) registry: Option<PathBuf>,
+
+    /// Lowest port to give out
+    #[arg(long, global = true, value_name = "N")]
+    pub(super) port_min: Option<Port>,
+
+    /// Highest port to give out
+    #[arg(long, global = true, value_name = "N")]
+    pub(super) port_max: Option<Port>,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+const AFTER_HELP: &str = "\
+PATH is a project's directory, by default the current one.
+
+Exit status: 0 yes or done, 1 no (none assigned, range exhausted, port not free,
+findings, cancelled), 2 usage errors and failures.
+
+Environment (flags win, an empty variable counts as unset):
+  PORT_REGISTRY_PATH          registry file [~/.config/litellm/port_registry.json]
+  INTERCEPTOR_PORT_MIN        lowest port to give out [8888]
+  INTERCEPTOR_PORT_MAX        highest port to give out [9999]
+  PORTCLAIM_NO_NFS_WARNING=1  do not warn of a registry on a network file system
+  NO_COLOR                    no colour";
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Print the project's port, and give it one if it has none
+    Allocate {
+        /// The project's directory [default: the current one]
+        path: Option<PathBuf>,
+    },
+    /// Print the project's port
+    Show {
+        /// The project's directory [default: the current one]
+        path: Option<PathBuf>,
+    },
+    /// List all projects that have a port
+    List,
+    /// Give the project's port back
+    Remove {
+        /// The project's directory [default: the current one]
+        path: Option<PathBuf>,
+    },
+    /// Tell who has claimed a port, and whether it is in use
+    Check {
+        /// The port
+        port: Port,
+    },
+    /// Give all ports back; the old state is moved to a backup
+    Reset {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Look for everything that is not as it should be
+    Doctor {
+        /// Mend what can be mended
+        #[arg(long)]
+        fix: bool,
+    },
+    /// Write the registry file anew from the claims, and print its path
+    Index,
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+}

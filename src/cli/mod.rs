@@ -1,0 +1,59 @@
+//! The command line: sees only what the library makes public.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod allocate;
+mod args;
+mod check;
+mod doctor;
+mod generate;
+mod index;
+mod list;
+mod remove;
+mod report;
+mod reset;
+mod settings;
+mod show;
+mod text;
+
+use args::{Cli, Command};
+use report::{Failure, Outcome};
+use settings::Settings;
+
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report::usage(&error),
+    };
+    match run(&cli) {
+        Ok(Outcome::Yes) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
+        Err(failure) => report::failure(&failure),
+    }
+}
+
+fn run(cli: &Cli) -> Result<Outcome, Failure> {
+    match &cli.command {
+        Command::Completions { shell } => return generate::completions(*shell),
+        Command::Man => return generate::man(),
+        _ => {}
+    }
+    let settings = Settings::resolve(cli)?;
+    let registry = settings.open()?;
+    settings::warn_of_filesystem(&registry)?;
+    let answer = match &cli.command {
+        Command::Allocate { path } => allocate::run(&settings, &registry, path.as_deref()),
+        Command::Show { path } => show::run(&settings, &registry, path.as_deref()),
+        Command::List => list::run(&settings, &registry),
+        Command::Remove { path } => remove::run(&settings, &registry, path.as_deref()),
+        Command::Check { port } => check::run(&settings, &registry, *port),
+        Command::Reset { yes } => reset::run(&settings, &registry, *yes),
+        Command::Doctor { fix } => doctor::run(&settings, &registry, *fix),
+        Command::Index => index::run(&settings, &registry),
+        Command::Completions { .. } | Command::Man => Ok(Outcome::Yes),
+    };
+    report::notices(&registry.take_notices());
+    answer
+}

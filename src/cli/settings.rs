@@ -1,0 +1,132 @@
+//! What holds for this call: flags, then environment, then defaults. The only reader of the
+//! environment and of what standard output is.
+
+#![expect(clippy::disallowed_methods, reason = "this file owns the environment")]
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use portclaim::{ErrorKind, Port, PortRange, ProjectPath, Registry};
+
+use super::args::Cli;
+use super::report::{Failure, warning};
+use super::text::escape;
+
+/// Where the registry file is by default, in the home directory.
+const DEFAULT_REGISTRY: &str = ".config/litellm/port_registry.json";
+
+/// The settings of one call.
+pub(super) struct Settings {
+    pub(super) json: bool,
+    registry: PathBuf,
+    range: PortRange,
+}
+
+impl Settings {
+    pub(super) fn resolve(cli: &Cli) -> Result<Settings, Failure> {
+        let registry = match &cli.registry {
+            Some(path) => path.clone(),
+            None => registry_from_environment()?,
+        };
+        let first =
+            port(cli.port_min, "INTERCEPTOR_PORT_MIN")?.unwrap_or(PortRange::DEFAULT.first());
+        let last = port(cli.port_max, "INTERCEPTOR_PORT_MAX")?.unwrap_or(PortRange::DEFAULT.last());
+        let range = PortRange::new(first, last).map_err(|error| {
+            Failure::from(error).hint(
+                "the range is set by --port-min and --port-max, or INTERCEPTOR_PORT_MIN and INTERCEPTOR_PORT_MAX",
+            )
+        })?;
+        Ok(Settings {
+            json: cli.json,
+            registry,
+            range,
+        })
+    }
+
+    pub(super) fn open(&self) -> Result<Registry, Failure> {
+        let options = Registry::options().range(self.range);
+        options
+            .open_file(&self.registry)
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidPath => {
+                    Failure::from(error).hint("name the registry file: --registry FILE")
+                }
+                _ => Failure::from(error),
+            })
+    }
+}
+
+/// Warns of a registry on a file system whose locks cannot be trusted.
+pub(super) fn warn_of_filesystem(registry: &Registry) -> Result<(), Failure> {
+    let Some(filesystem) = registry.filesystem()? else {
+        return Ok(());
+    };
+    if !filesystem.locks() && variable("PORTCLAIM_NO_NFS_WARNING").is_none_or(|value| value != "1")
+    {
+        warning(
+            &format!(
+                "the registry {} lies on {filesystem}: claims are safe, but file locks are not used there, \
+                 so nothing is swept, the registry file may lag behind, and a release is safe only while \
+                 nobody else releases and claims the same port",
+                escape(registry.root().as_str())
+            ),
+            Some("use --registry with a file on a local disk, or set PORTCLAIM_NO_NFS_WARNING=1"),
+        );
+    }
+    Ok(())
+}
+
+/// Returns whether standard output is a terminal: tables and colour only there.
+pub(super) fn stdout_is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Returns whether a person can answer a question.
+pub(super) fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Returns the project of a command: the path that was typed, else the current directory.
+pub(super) fn project(path: Option<&Path>) -> Result<ProjectPath, Failure> {
+    let typed = path.unwrap_or(Path::new(""));
+    ProjectPath::resolve(typed).map_err(|error| match error.kind() {
+        ErrorKind::Io => {
+            Failure::from(error).hint("name the project's directory, or change to one that exists")
+        }
+        _ => Failure::from(error).hint("a project is known by its path, which must be UTF-8"),
+    })
+}
+
+/// An empty variable counts as unset.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn registry_from_environment() -> Result<PathBuf, Failure> {
+    if let Some(path) = variable("PORT_REGISTRY_PATH") {
+        return Ok(path.into());
+    }
+    match variable("HOME") {
+        Some(home) => Ok(Path::new(&home).join(DEFAULT_REGISTRY)),
+        None => Err(
+            Failure::new("it is not known where the registry is: HOME is not set")
+                .hint("set HOME or PORT_REGISTRY_PATH, or use --registry"),
+        ),
+    }
+}
+
+fn port(flag: Option<Port>, name: &str) -> Result<Option<Port>, Failure> {
+    if flag.is_some() {
+        return Ok(flag);
+    }
+    let Some(value) = variable(name) else {
+        return Ok(None);
+    };
+    match value.to_string_lossy().trim().parse() {
+        Ok(port) => Ok(Some(port)),
+        Err(error) => {
+            Err(Failure::from(error).hint(&format!("correct or unset the variable {name}")))
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Names from disk may contain anything; a terminal must not obey them.
+
+use std::borrow::Cow;
+
+/// Returns `text` with everything escaped that a terminal could act on: control characters,
+/// line separators, and characters that turn the direction of writing.
+pub(super) fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_active) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_active(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn is_active(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped_and_nothing_else() {
+        for plain in [
+            "/home/a/shop",
+            "caf\u{e9} \u{4e2d} \u{1f980}",
+            "quote\" \\ '",
+        ] {
+            assert_eq!(escape(plain), plain);
+        }
+        assert_eq!(escape("a\nb\tc"), "a\\nb\\tc");
+        assert_eq!(escape("\u{1b}[31mred"), "\\u{1b}[31mred");
+        assert_eq!(escape("\u{9b}31m"), "\\u{9b}31m");
+        assert_eq!(escape("gnp.\u{202e}exe"), "gnp.\\u{202e}exe");
+    }
+}

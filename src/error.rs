@@ -1,0 +1,401 @@
+//! The one error type of the crate.
+
+use std::fmt;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::port::{Port, PortRange};
+use crate::record::Record;
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed.
+///
+/// Opaque: [`kind`](Error::kind) says what sort of failure it is, the accessors name the
+/// port or path, [`source`](std::error::Error::source) the cause. It is one word in size.
+///
+/// `Display` gives a lower-case fragment fit to follow "error: ", without its source.
+pub struct Error(Box<Inner>);
+
+/// What sort of failure an [`Error`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Every port of the range is claimed, in use, or closed to this user.
+    Exhausted,
+    /// The port belongs to another project.
+    Taken,
+    /// The claim that was to be released is not there any more.
+    Superseded,
+    /// A file of the registry does not say what it should.
+    Corrupt,
+    /// A path cannot be that of a project or of a registry.
+    InvalidPath,
+    /// This is no port, or no range of ports.
+    InvalidPort,
+    /// Other processes changed the same claim each time this one looked.
+    Contended,
+    /// The system refused a call; the source says why.
+    Io,
+}
+
+/// What was asked of the system when it refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Open,
+    Create,
+    CreateDirectory,
+    Read,
+    Write,
+    Publish,
+    Replace,
+    Remove,
+    List,
+    Sync,
+    Lock,
+    Inspect,
+    Permit,
+    Bind,
+    Draw,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Op::Open => "open",
+            Op::Create => "create",
+            Op::CreateDirectory => "create the directory",
+            Op::Read => "read",
+            Op::Write => "write",
+            Op::Publish => "publish",
+            Op::Replace => "replace",
+            Op::Remove => "remove",
+            Op::List => "list",
+            Op::Sync => "make durable",
+            Op::Lock => "lock",
+            Op::Inspect => "inspect",
+            Op::Permit => "change the permissions of",
+            Op::Bind => "bind",
+            Op::Draw => "draw random bytes for",
+        })
+    }
+}
+
+/// What is wrong with the content of a claim or a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Corruption {
+    /// The file is empty: its writer was killed, or the power failed.
+    Empty,
+    /// The end of the record is missing.
+    Torn,
+    /// The file is longer than any record.
+    TooLong,
+    /// The file was written by a later version, in this format. It is left alone.
+    NewerFormat(u32),
+    /// The record is of another port than the file's name says.
+    WrongPort(Port),
+    /// The record is of another project than the file's name says.
+    WrongProject,
+    /// A directory, a symbolic link, a FIFO: anything but a regular file.
+    NotAFile,
+    /// This is no record; the text says why.
+    Invalid(String),
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Corruption::Empty => f.write_str("it is empty"),
+            Corruption::Torn => f.write_str("its end is missing"),
+            Corruption::TooLong => f.write_str("it is longer than any record"),
+            Corruption::NewerFormat(format) => write!(
+                f,
+                "a later version of portclaim wrote it, in format {format}"
+            ),
+            Corruption::WrongPort(port) => write!(f, "it is the record of port {port}"),
+            Corruption::WrongProject => f.write_str("it is the record of another project"),
+            Corruption::NotAFile => f.write_str("it is not a regular file"),
+            Corruption::Invalid(why) => write!(f, "it is no record: {why}"),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Inner {
+    Exhausted(Exhaustion),
+    Taken {
+        port: Port,
+        by: Option<Record>,
+    },
+    Superseded {
+        port: Port,
+    },
+    Corrupt {
+        path: Utf8PathBuf,
+        why: Corruption,
+    },
+    InvalidPath {
+        shown: String,
+        why: &'static str,
+    },
+    InvalidPort {
+        shown: String,
+    },
+    InvalidRange {
+        first: Port,
+        last: Port,
+    },
+    Contended {
+        what: Utf8PathBuf,
+    },
+    Io {
+        op: Op,
+        path: Utf8PathBuf,
+        source: io::Error,
+    },
+}
+
+/// How the ports of an exhausted range are accounted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhaustion {
+    /// The range that was tried.
+    pub range: PortRange,
+    /// Ports that are claimed.
+    pub claimed: u32,
+    /// Ports that a program uses without a claim.
+    pub in_use: u32,
+    /// Ports that this user may not bind (on most systems, those below 1024).
+    pub denied: u32,
+}
+
+impl Error {
+    fn new(inner: Inner) -> Error {
+        Error(Box::new(inner))
+    }
+
+    pub(crate) fn io(op: Op, path: impl Into<Utf8PathBuf>, source: io::Error) -> Error {
+        Error::new(Inner::Io {
+            op,
+            path: path.into(),
+            source,
+        })
+    }
+
+    pub(crate) fn exhausted(exhaustion: Exhaustion) -> Error {
+        Error::new(Inner::Exhausted(exhaustion))
+    }
+
+    pub(crate) fn taken(port: Port, by: Option<Record>) -> Error {
+        Error::new(Inner::Taken { port, by })
+    }
+
+    pub(crate) fn superseded(port: Port) -> Error {
+        Error::new(Inner::Superseded { port })
+    }
+
+    pub(crate) fn corrupt(path: impl Into<Utf8PathBuf>, why: Corruption) -> Error {
+        Error::new(Inner::Corrupt {
+            path: path.into(),
+            why,
+        })
+    }
+
+    pub(crate) fn contended(what: impl Into<Utf8PathBuf>) -> Error {
+        Error::new(Inner::Contended { what: what.into() })
+    }
+
+    /// `path` may be any bytes: they are shown escaped.
+    pub(crate) fn invalid_path(path: &[u8], why: &'static str) -> Error {
+        Error::new(Inner::InvalidPath {
+            shown: path.escape_ascii().to_string(),
+            why,
+        })
+    }
+
+    pub(crate) fn invalid_port(text: &str) -> Error {
+        Error::new(Inner::InvalidPort {
+            shown: text.escape_debug().to_string(),
+        })
+    }
+
+    pub(crate) fn invalid_range(first: Port, last: Port) -> Error {
+        Error::new(Inner::InvalidRange { first, last })
+    }
+
+    /// Returns what sort of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match *self.0 {
+            Inner::Exhausted(_) => ErrorKind::Exhausted,
+            Inner::Taken { .. } => ErrorKind::Taken,
+            Inner::Superseded { .. } => ErrorKind::Superseded,
+            Inner::Corrupt { .. } => ErrorKind::Corrupt,
+            Inner::InvalidPath { .. } => ErrorKind::InvalidPath,
+            Inner::InvalidPort { .. } | Inner::InvalidRange { .. } => ErrorKind::InvalidPort,
+            Inner::Contended { .. } => ErrorKind::Contended,
+            Inner::Io { .. } => ErrorKind::Io,
+        }
+    }
+
+    /// Returns the port that the failure is about.
+    #[must_use]
+    pub fn port(&self) -> Option<Port> {
+        match *self.0 {
+            Inner::Taken { port, .. } | Inner::Superseded { port } => Some(port),
+            _ => None,
+        }
+    }
+
+    /// Returns the file or directory of the registry that the failure is about.
+    #[must_use]
+    pub fn path(&self) -> Option<&Utf8Path> {
+        match &*self.0 {
+            Inner::Corrupt { path, .. }
+            | Inner::Contended { what: path }
+            | Inner::Io { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Returns the record of whoever holds the port, where the port is taken and the
+    /// holder is known.
+    #[must_use]
+    pub fn taken_by(&self) -> Option<&Record> {
+        match &*self.0 {
+            Inner::Taken { by, .. } => by.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns how the ports of an exhausted range are accounted for.
+    #[must_use]
+    pub fn exhaustion(&self) -> Option<&Exhaustion> {
+        match &*self.0 {
+            Inner::Exhausted(exhaustion) => Some(exhaustion),
+            _ => None,
+        }
+    }
+
+    /// Returns what is wrong with the content of a file.
+    #[must_use]
+    pub fn corruption(&self) -> Option<&Corruption> {
+        match &*self.0 {
+            Inner::Corrupt { why, .. } => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Returns the system's error, where the system refused a call.
+    #[must_use]
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match &*self.0 {
+            Inner::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Inner::Exhausted(Exhaustion {
+                range,
+                claimed,
+                in_use,
+                denied,
+            }) => {
+                write!(
+                    f,
+                    "no port is left in the range {range}: of {} ports, {claimed} are claimed and {in_use} in use by programs without a claim",
+                    range.len()
+                )?;
+                if *denied > 0 {
+                    write!(f, ", and {denied} need privileges to bind")?;
+                }
+                Ok(())
+            }
+            Inner::Taken { port, by: Some(by) } => {
+                write!(
+                    f,
+                    "port {port} is taken by {}",
+                    by.project().as_str().escape_debug()
+                )
+            }
+            Inner::Taken { port, by: None } => write!(f, "port {port} is taken"),
+            Inner::Superseded { port } => {
+                write!(
+                    f,
+                    "the claim of port {port} has been released by somebody else"
+                )
+            }
+            Inner::Corrupt { path, why } => {
+                write!(f, "{} cannot be used: {why}", path.as_str().escape_debug())
+            }
+            Inner::InvalidPath { shown, why } => {
+                write!(f, "the path \"{shown}\" cannot be used: {why}")
+            }
+            Inner::InvalidPort { shown } => write!(
+                f,
+                "\"{shown}\" is no port: ports are the numbers 1 to 65535"
+            ),
+            Inner::InvalidRange { first, last } => {
+                write!(
+                    f,
+                    "{first}-{last} is no range of ports: {first} is above {last}"
+                )
+            }
+            Inner::Contended { what } => write!(
+                f,
+                "other processes changed {} each time it was looked at",
+                what.as_str().escape_debug()
+            ),
+            Inner::Io { op, path, .. } => {
+                write!(f, "failed to {op} {}", path.as_str().escape_debug())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            Inner::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Keeps the whole error as the cause, and the system's kind of error.
+    fn from(error: Error) -> io::Error {
+        let kind = match &*error.0 {
+            Inner::Io { source, .. } => source.kind(),
+            Inner::Exhausted(_) | Inner::Taken { .. } => io::ErrorKind::AddrInUse,
+            Inner::Superseded { .. } => io::ErrorKind::NotFound,
+            Inner::Corrupt { .. } => io::ErrorKind::InvalidData,
+            Inner::InvalidPath { .. } | Inner::InvalidPort { .. } | Inner::InvalidRange { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            Inner::Contended { .. } => io::ErrorKind::WouldBlock,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+const _: () = {
+    const fn shared_between_threads<T: Send + Sync + 'static>() {}
+    shared_between_threads::<Error>();
+    assert!(
+        size_of::<Error>() == size_of::<usize>(),
+        "an error is one word"
+    );
+};

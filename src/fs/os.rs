@@ -1,0 +1,344 @@
+//! The real directory: one descriptor, children named by single components relative to it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::Dir;
+use super::mount::{self, Filesystem};
+
+/// Files are for their user alone: they name projects.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
+/// Directories likewise.
+const DIR_MODE: Mode = Mode::from_raw_mode(0o700);
+/// How often a call is repeated that a network file system answered with `ESTALE`.
+const STALE_RETRIES_MAX: u32 = 3;
+
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct OsDir {
+    fd: OwnedFd,
+    path: Utf8PathBuf,
+    filesystem: Filesystem,
+}
+
+/// What [`OsDir::inspect`] tells of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) is_file: bool,
+    pub(crate) is_dir: bool,
+    pub(crate) is_link: bool,
+    /// Permission bits, `0o7777`.
+    pub(crate) mode: u32,
+    /// The user id of the file's owner.
+    pub(crate) user: u32,
+}
+
+impl OsDir {
+    /// Opens the directory `path`, following links in it. `NotFound` where there is none.
+    pub(crate) fn open_root(path: &Utf8Path) -> io::Result<OsDir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| fs::open(path.as_str(), flags, Mode::empty()))?;
+        let filesystem = mount::identify(&fd)?;
+        Ok(OsDir {
+            fd,
+            path: path.to_owned(),
+            filesystem,
+        })
+    }
+
+    /// Opens the directory `path`, and creates it and its parents where they are missing.
+    pub(crate) fn create_root(path: &Utf8Path) -> io::Result<OsDir> {
+        match OsDir::open_root(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            answer => return answer,
+        }
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let parent = if parent.as_str().is_empty() {
+                Utf8Path::new(".")
+            } else {
+                parent
+            };
+            // One level of recursion a component, and a path is at most 4096 bytes long.
+            OsDir::create_root(parent)?.make_dir(name)?;
+        }
+        OsDir::open_root(path)
+    }
+
+    /// Opens the directory `name` in this one. `NotFound` where there is none.
+    pub(crate) fn open_dir(&self, name: &str) -> io::Result<OsDir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        Ok(OsDir {
+            fd,
+            path: self.path.join(name),
+            filesystem: self.filesystem.clone(),
+        })
+    }
+
+    /// Opens the directory `name` in this one, and creates it where it is missing.
+    pub(crate) fn create_dir(&self, name: &str) -> io::Result<OsDir> {
+        match self.open_dir(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            answer => return answer,
+        }
+        self.make_dir(name)?;
+        self.open_dir(name)
+    }
+
+    /// Creates the directory `name` and makes its name durable; another process may have
+    /// been first.
+    fn make_dir(&self, name: &str) -> io::Result<()> {
+        match retry_on_intr(|| fs::mkdirat(&self.fd, name, DIR_MODE)) {
+            Ok(()) => self.sync(),
+            Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Creates the directory `name`, which must not exist, and opens it.
+    pub(crate) fn create_new_dir(&self, name: &str) -> io::Result<OsDir> {
+        retry_on_intr(|| fs::mkdirat(&self.fd, name, DIR_MODE))?;
+        self.sync()?;
+        self.open_dir(name)
+    }
+
+    /// Returns the file system that the directory lies on.
+    pub(crate) fn filesystem(&self) -> &Filesystem {
+        &self.filesystem
+    }
+
+    /// Returns what a name is, without following a link or opening it.
+    pub(crate) fn inspect(&self, name: &str) -> io::Result<Meta> {
+        Ok(meta(&fs::statat(
+            &self.fd,
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?))
+    }
+
+    /// Returns what this directory is.
+    pub(crate) fn inspect_self(&self) -> io::Result<Meta> {
+        Ok(meta(&fs::fstat(&self.fd)?))
+    }
+
+    /// Takes the permissions of group and others, and the unusual ones, from a file that is open.
+    pub(crate) fn make_private(&self, name: &str) -> io::Result<()> {
+        let file = Dir::open(self, name)?;
+        fs::fchmod(&file, FILE_MODE)?;
+        Ok(())
+    }
+
+    /// The same of this directory.
+    pub(crate) fn make_self_private(&self) -> io::Result<()> {
+        fs::fchmod(&self.fd, DIR_MODE)?;
+        Ok(())
+    }
+
+    /// Opens and closes the directory where names may be stale: a network client asks its
+    /// server again at an open (close-to-open consistency), and not necessarily before.
+    fn revalidate(&self) {
+        if self.filesystem.is_network() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            // A failure shows in the call that follows.
+            drop(fs::openat(&self.fd, ".", flags, Mode::empty()));
+        }
+    }
+
+    /// Calls `ask` with fresh names, again after `EINTR`, and a few times after `ESTALE`
+    /// (the server removed the file between look-up and open).
+    fn ask<T>(&self, mut ask: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+        for _ in 0..STALE_RETRIES_MAX {
+            self.revalidate();
+            match retry_on_intr(&mut ask) {
+                Err(Errno::STALE) => {}
+                answer => return Ok(answer?),
+            }
+        }
+        Ok(retry_on_intr(ask)?)
+    }
+
+    fn open_for_reading(&self, name: &str) -> io::Result<OwnedFd> {
+        // NONBLOCK: opening a FIFO must not wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        self.ask(|| match fs::openat(&self.fd, name, flags, Mode::empty()) {
+            // A symbolic link (Linux and macOS, FreeBSD); a socket.
+            Err(Errno::LOOP | Errno::MLINK | Errno::NXIO) => Err(Errno::INVAL),
+            answer => answer,
+        })
+    }
+
+    fn publish_by_link(&self, name: &str, to: &OsDir, new: &str) -> io::Result<()> {
+        retry_on_intr(|| fs::linkat(&self.fd, name, &to.fd, new, AtFlags::empty()))?;
+        // The staged name is spare now; what is left of it, a sweep removes.
+        let _ = fs::unlinkat(&self.fd, name, AtFlags::empty());
+        Ok(())
+    }
+}
+
+impl AsFd for OsDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Dir for OsDir {
+    type File = OwnedFd;
+
+    fn create(&self, name: &str) -> io::Result<OwnedFd> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(retry_on_intr(|| {
+            fs::openat(&self.fd, name, flags, FILE_MODE)
+        })?)
+    }
+
+    fn open(&self, name: &str) -> io::Result<OwnedFd> {
+        let file = self.open_for_reading(name)?;
+        if FileType::from_raw_mode(fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(file)
+    }
+
+    fn read(&self, name: &str, len_max: usize) -> io::Result<Vec<u8>> {
+        // No fstat: a look-up is two opens, reads and closes. A directory answers the read
+        // with an error, a FIFO with nothing, which no caller takes for a record.
+        self.read_file(&self.open_for_reading(name)?, len_max)
+    }
+
+    fn read_file(&self, file: &OwnedFd, len_max: usize) -> io::Result<Vec<u8>> {
+        // Records fit the first read: a short read of a regular file is its end.
+        let mut bytes = Vec::new();
+        let mut room = [0; 4096];
+        loop {
+            let wanted = room.len().min(len_max + 1 - bytes.len());
+            let count = match retry_on_intr(|| {
+                rustix::io::pread(file, &mut room[..wanted], bytes.len() as u64)
+            }) {
+                Err(Errno::ISDIR | Errno::SPIPE) => return Err(Errno::INVAL.into()),
+                answer => answer?,
+            };
+            bytes.extend_from_slice(&room[..count]);
+            if count < wanted || bytes.len() > len_max {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    fn write(&self, file: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match retry_on_intr(|| rustix::io::write(file, bytes))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => bytes = &bytes[count..],
+            }
+        }
+        Ok(())
+    }
+
+    fn try_lock(&self, file: &OwnedFd) -> io::Result<bool> {
+        match retry_on_intr(|| fs::flock(file, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn unlock(&self, file: &OwnedFd) {
+        if self.has_locks() {
+            // It cannot fail for a descriptor that is open; closing it would do as well.
+            let _ = fs::flock(file, FlockOperation::NonBlockingUnlock);
+        }
+    }
+
+    fn has_locks(&self) -> bool {
+        self.filesystem.locks()
+    }
+
+    fn means(&self, name: &str, file: &OwnedFd) -> io::Result<bool> {
+        let open = fs::fstat(file)?;
+        match self.ask(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| {
+            fs::unlinkat(&self.fd, name, AtFlags::empty())
+        })?)
+    }
+
+    fn publish(&self, name: &str, to: &OsDir, new: &str) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        // A FUSE server may not know the flag and replace all the same; NFS answers EINVAL.
+        if !self.filesystem.is_network() {
+            let flags = fs::RenameFlags::NOREPLACE;
+            match retry_on_intr(|| fs::renameat_with(&self.fd, name, &to.fd, new, flags)) {
+                // This kernel (ENOSYS) or this file system (EINVAL, ENOTSUP) has no such call.
+                Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
+                answer => return Ok(answer?),
+            }
+        }
+        self.publish_by_link(name, to, new)
+    }
+
+    fn replace(&self, name: &str, to: &OsDir, new: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::renameat(&self.fd, name, &to.fd, new))?)
+    }
+
+    fn sync_file(&self, file: &OwnedFd) -> io::Result<()> {
+        // Darwin's fsync leaves the data in the drive's cache.
+        #[cfg(target_vendor = "apple")]
+        if retry_on_intr(|| fs::fcntl_fullfsync(file)).is_ok() {
+            return Ok(());
+        }
+        // Never again after an error: Linux reports a lost write once, and the next call succeeds.
+        Ok(retry_on_intr(|| fs::fsync(file))?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        match retry_on_intr(|| fs::fsync(&self.fd)) {
+            // Nothing can be pending where nothing can be written; and some file systems
+            // have no such call for directories, because their names are durable at once.
+            Err(Errno::ROFS | Errno::INVAL) => Ok(()),
+            answer => Ok(answer?),
+        }
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.revalidate();
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.fd)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+}
+
+fn meta(stat: &fs::Stat) -> Meta {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    Meta {
+        is_file: kind == FileType::RegularFile,
+        is_dir: kind == FileType::Directory,
+        is_link: kind == FileType::Symlink,
+        mode: widen(stat.st_mode) & 0o7777,
+        user: stat.st_uid,
+    }
+}
+
+/// `st_mode` has 16 bits on macOS and 32 on Linux.
+fn widen(mode: impl Into<u32>) -> u32 {
+    mode.into()
+}

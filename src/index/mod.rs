@@ -1,0 +1,306 @@
+//! The registry file that readers of the Python system's format see: derived from the
+//! claims, never authoritative. What others wrote into it becomes claims (`migrate`).
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::error::{Error, Op, Result};
+use crate::fs::Dir;
+use crate::fs::os::OsDir;
+use crate::port::{Port, PortRange};
+use crate::project::ProjectPath;
+use crate::protocol::{Context, Marked, Store, committed};
+use crate::record::claim_port;
+
+pub(crate) mod document;
+mod json;
+mod salvage;
+
+pub(crate) use document::{Damage, Document, NextAvailable, PortSet};
+pub(crate) use salvage::salvage;
+
+/// How a copy of the registry file is called: behind its name, with a number from the second on.
+const BACKUP_SUFFIX: &str = ".backup";
+
+/// Most numbered backups. Equal files are not backed up twice, so this many differed.
+const BACKUPS_MAX: u32 = 10_000;
+
+/// The registry file in its directory.
+pub(crate) struct IndexFile<'a> {
+    pub(crate) root: &'a OsDir,
+    pub(crate) name: &'a str,
+}
+
+/// What the registry file is.
+pub(crate) enum Loaded {
+    Missing,
+    Sound(Document, Vec<u8>),
+    Damaged(Damage, Vec<u8>),
+}
+
+impl IndexFile<'_> {
+    /// Reads the file.
+    pub(crate) fn load(&self) -> Result<Loaded> {
+        let bytes = match self.root.read(self.name, document::LEN_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Missing),
+            Err(error) => return Err(error).at(Op::Read, self.root, self.name),
+        };
+        Ok(match Document::parse(&bytes) {
+            Ok(document) => Loaded::Sound(document, bytes),
+            Err(damage) => Loaded::Damaged(damage, bytes),
+        })
+    }
+
+    /// Keeps `bytes` beside the file as a backup that replaces none, and returns its name.
+    /// A backup of the same content is not made twice, whoever made it.
+    pub(crate) fn back_up<D>(
+        &self,
+        store: &Store<D>,
+        staging: &OsDir,
+        bytes: &[u8],
+    ) -> Result<String> {
+        let staged = format!("backup-{}", draw(store, self.root)?);
+        let mut is_staged = false;
+        for number in 0..BACKUPS_MAX {
+            let name = match number {
+                0 => format!("{}{BACKUP_SUFFIX}", self.name),
+                _ => format!("{}{BACKUP_SUFFIX}.{number}", self.name),
+            };
+            match self.root.read(&name, document::LEN_MAX) {
+                Ok(there) if there == bytes => {
+                    if is_staged {
+                        let _ = staging.remove(&staged);
+                    }
+                    return Ok(name);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if !is_staged {
+                        write_new(staging, &staged, bytes)?;
+                        is_staged = true;
+                    }
+                    // Published whole: who finds the name can compare the content.
+                    match staging.publish(&staged, self.root, &name) {
+                        Ok(()) => {
+                            self.root.sync().at(Op::Sync, self.root, "")?;
+                            return Ok(name);
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                            if self
+                                .root
+                                .read(&name, document::LEN_MAX)
+                                .is_ok_and(|there| there == bytes)
+                            {
+                                let _ = staging.remove(&staged);
+                                return Ok(name);
+                            }
+                        }
+                        Err(error) => return Err(error).at(Op::Publish, self.root, &name),
+                    }
+                }
+                // Another one, or no file: the next number.
+                _ => {}
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::AlreadyExists)).at(Op::Publish, self.root, self.name)
+    }
+
+    /// Replaces the file.
+    pub(crate) fn replace<D>(&self, store: &Store<D>, staging: &OsDir, bytes: &[u8]) -> Result<()> {
+        let staged = format!("registry-{}", draw(store, self.root)?);
+        let written = write_new(staging, &staged, bytes).and_then(|()| {
+            staging
+                .replace(&staged, self.root, self.name)
+                .at(Op::Replace, self.root, self.name)
+        });
+        if written.is_err() {
+            let _ = staging.remove(&staged);
+        }
+        written
+    }
+}
+
+/// Returns whether a staged file is one of this room's.
+pub(crate) fn is_staged_name(name: &str) -> bool {
+    name.starts_with("registry-") || name.starts_with("backup-")
+}
+
+fn draw<D>(store: &Store<D>, dir: &OsDir) -> Result<crate::record::Nonce> {
+    (store.draw)().map_err(|error| Error::io(Op::Draw, dir.path(), error))
+}
+
+/// Writes a new file and makes its content durable: what replaces a good file must not be
+/// empty after a power cut.
+fn write_new(dir: &OsDir, name: &str, bytes: &[u8]) -> Result<()> {
+    let file = dir.create(name).at(Op::Create, dir, name)?;
+    let written = dir
+        .write(&file, bytes)
+        .at(Op::Write, dir, name)
+        .and_then(|()| dir.sync_file(&file).at(Op::Sync, dir, name));
+    if written.is_err() {
+        let _ = dir.remove(name);
+    }
+    written
+}
+
+/// Returns where the search for a port begins: the file's `next_available`, moved on by the
+/// ports that were picked since it was written.
+pub(crate) fn next_available(
+    document: Option<&Document>,
+    picked: &[Port],
+    range: PortRange,
+) -> Port {
+    let written = match document.map(Document::next_available) {
+        Some(NextAvailable::Port(port)) if range.contains(port) => port,
+        _ => range.first(),
+    };
+    // How far behind `written` a port lies, around the range's end. More than half the range
+    // is a port before it: a slow process that picked long ago.
+    let distance = |port: Port| {
+        let len = range.len();
+        (u32::from(port.get()) + len - u32::from(written.get())) % len
+    };
+    let furthest = picked
+        .iter()
+        .filter(|&&port| range.contains(port) && distance(port) <= range.len() / 2)
+        .max_by_key(|&&port| distance(port));
+    furthest.map_or(written, |&port| range.after(port))
+}
+
+/// Returns the ports that have a claim of any kind.
+pub(crate) fn present<D: Dir>(ports: &D) -> Result<PortSet> {
+    let mut present = PortSet::new();
+    for name in ports
+        .names()
+        .map_err(|error| Error::io(Op::List, ports.path(), error))?
+    {
+        if let Some(port) = claim_port(&name) {
+            present.insert(port);
+        }
+    }
+    Ok(present)
+}
+
+/// Returns the mappings of `document` that portclaim did not write, in the file's order:
+/// the Python system's, or a person's.
+pub(crate) fn foreign(document: &Document) -> Vec<(ProjectPath, Port)> {
+    let none = PortSet::new();
+    let ours = document.ours().unwrap_or(&none);
+    let mut seen = PortSet::new();
+    document
+        .mappings()
+        // A second project on one port is not portclaim's work either.
+        .filter(|&(_, port)| !seen.insert(port) || !ours.contains(port))
+        .map(|(path, port)| (path.clone(), port))
+        .collect()
+}
+
+/// Brings `document` up to date with the claims. Reads the claims whose ports are marked, and
+/// those that the file and the directory disagree about; all of them where portclaim did not
+/// write the file.
+pub(crate) fn update<D: Dir>(
+    document: &mut Document,
+    store: &Store<D>,
+    marked: &[Marked],
+    range: PortRange,
+) -> Result<()> {
+    update_from(document, store, marked, range, false)
+}
+
+/// The same, and reads all claims.
+pub(crate) fn update_fully<D: Dir>(
+    document: &mut Document,
+    store: &Store<D>,
+    marked: &[Marked],
+    range: PortRange,
+) -> Result<()> {
+    update_from(document, store, marked, range, true)
+}
+
+fn update_from<D: Dir>(
+    document: &mut Document,
+    store: &Store<D>,
+    marked: &[Marked],
+    range: PortRange,
+    fully: bool,
+) -> Result<()> {
+    let present = present(&store.ports)?;
+    let mut known = PortSet::new();
+    let mut mapped = PortSet::new();
+    for (_, port) in document.mappings() {
+        mapped.insert(port);
+    }
+    // What the file shows as portclaim wrote it, and nothing says that it changed.
+    if !fully && let Some(ours) = document.ours() {
+        for port in ours
+            .iter()
+            .filter(|&port| present.contains(port) && mapped.contains(port))
+        {
+            known.insert(port);
+        }
+    }
+    for mark in marked {
+        known.remove(mark.port);
+    }
+
+    let mut claims = BTreeMap::new();
+    for port in present.iter().filter(|&port| !known.contains(port)) {
+        if let Some(record) = committed(store, port)?
+            && record.holder().service().is_empty()
+        {
+            claims.insert(port, record.project().clone());
+        }
+    }
+
+    let ours = document.ours().cloned().unwrap_or_else(PortSet::new);
+    let mut seen = PortSet::new();
+    document.retain(|path, port| {
+        let first = seen.insert(port);
+        if known.contains(port) {
+            return first;
+        }
+        match claims.get(&port) {
+            Some(holder) => holder == path,
+            // Released since, if portclaim wrote it; else not adopted yet, and kept.
+            None => !ours.contains(port),
+        }
+    });
+    let mut now_ours = known;
+    for &port in claims.keys() {
+        now_ours.insert(port);
+    }
+    document.assign(claims.into_iter().map(|(port, path)| (path, port)));
+    let picked: Vec<Port> = crate::protocol::picked(marked).collect();
+    document.set_next_available(next_available(Some(document), &picked, range));
+    document.set_ours(now_ours);
+    Ok(())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn port(number: u16) -> Port {
+        Port::new(number).expect("port")
+    }
+
+    #[test]
+    fn the_search_goes_on_behind_the_last_picked_port() {
+        let range: PortRange = "20-29".parse().expect("range");
+        let next = |written: u16, picked: &[u16]| {
+            let mut document = Document::new(range);
+            document.set_next_available(port(written));
+            let picked: Vec<Port> = picked.iter().copied().map(port).collect();
+            next_available(Some(&document), &picked, range).get()
+        };
+        assert_eq!(next(22, &[]), 22);
+        assert_eq!(next(22, &[22, 23]), 24);
+        assert_eq!(next(22, &[23, 22, 25]), 26, "in any order");
+        assert_eq!(next(28, &[28, 29]), 20, "around the end");
+        assert_eq!(next(28, &[20]), 21, "behind the end");
+        assert_eq!(next(28, &[25]), 28, "a slow process's");
+        assert_eq!(next(28, &[99]), 28, "outside the range");
+        assert_eq!(next(99, &[]), 20, "written for another range");
+        assert_eq!(next_available(None, &[port(20)], range), port(21));
+    }
+}

@@ -1,0 +1,52 @@
+//! Who listens on which port.
+
+use std::io;
+use std::net::IpAddr;
+
+use crate::port::Port;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as system;
+
+#[cfg(not(target_os = "linux"))]
+mod unknown;
+#[cfg(not(target_os = "linux"))]
+use unknown as system;
+
+/// A TCP socket that listens, and one of the processes that have it open.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Listener {
+    /// The port.
+    pub port: Port,
+    /// The address; unspecified for a socket that listens on all of them.
+    pub address: IpAddr,
+    /// The process; `None` where it is another user's, in another container, or gone.
+    pub pid: Option<u32>,
+    /// The name the process goes by, which it chooses itself: any characters may be in it.
+    pub command: Option<String>,
+    /// The number of the user that the socket belongs to.
+    pub user: Option<u32>,
+}
+
+/// Returns who listens on the ports that are `wanted`, by port, address and process: one
+/// entry for each process that has such a socket open.
+///
+/// # Errors
+///
+/// `Unsupported` on systems that do not tell (all but Linux); otherwise whatever kept
+/// this process from reading the system's table.
+pub(crate) fn listeners(wanted: &dyn Fn(Port) -> bool) -> io::Result<Vec<Listener>> {
+    Ok(in_order(system::listeners(wanted)?))
+}
+
+/// Sorts, and merges what differs in nothing that is shown.
+fn in_order(mut found: Vec<Listener>) -> Vec<Listener> {
+    let key = |listener: &Listener| (listener.port, listener.address, listener.pid);
+    found.sort_by_key(key);
+    // Workers that share a port with SO_REUSEPORT have a socket each.
+    found.dedup_by_key(|listener| key(listener));
+    found
+}

@@ -1,0 +1,72 @@
+//! What an operation met besides its result: for the caller to tell, the library prints nothing.
+
+use camino::Utf8PathBuf;
+
+use crate::port::Port;
+use crate::project::ProjectPath;
+
+/// Something that a user of the registry should hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A registry file that portclaim did not write was taken over.
+    TakenOver {
+        /// The registry file.
+        path: Utf8PathBuf,
+        /// Where the original is kept.
+        backup: Utf8PathBuf,
+        /// How many of its mappings became claims.
+        claims: usize,
+    },
+    /// The registry file was damaged: it was backed up, and is derived from the claims again.
+    Damaged {
+        /// The registry file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// Where the damaged file is kept.
+        backup: Utf8PathBuf,
+        /// How many mappings could be read from it that were no claims yet.
+        claims: usize,
+    },
+    /// A mapping that somebody added to the registry file became a claim.
+    Adopted {
+        /// The project.
+        project: ProjectPath,
+        /// Its port.
+        port: Port,
+    },
+    /// The registry file gave a project a port that belongs to another one. The project
+    /// gets a new port at its next allocation.
+    Conflict {
+        /// The project that lost the port.
+        project: ProjectPath,
+        /// The port.
+        port: Port,
+        /// The project that has it.
+        holder: ProjectPath,
+    },
+    /// The registry file gives a project another port than its claim. The claim counts.
+    Differs {
+        /// The project.
+        project: ProjectPath,
+        /// The port in the file.
+        written: Port,
+        /// The port that the project has.
+        claimed: Port,
+    },
+    /// An entry of the registry file that can be no claim. It stays in the file.
+    Kept {
+        /// The entry's key as the file spells it.
+        key: String,
+        /// Why it is no claim.
+        why: String,
+    },
+    /// The registry file could not be brought up to date. The claims are not affected.
+    IndexBehind {
+        /// The registry file.
+        path: Utf8PathBuf,
+        /// Why not.
+        why: String,
+    },
+}

@@ -1,0 +1,123 @@
+//! Which port is tried next: the preferred ones, then next-fit through a range.
+
+use std::collections::VecDeque;
+
+use crate::error::{Error, Exhaustion, Op, Result};
+use crate::fs::os::OsDir;
+use crate::index::{PortSet, present};
+use crate::net::{Availability, probe};
+use crate::port::{Port, PortRange};
+use crate::protocol::{Picker, Rejection};
+
+/// After how many claimed ports in a row the directory is listed, once: a failed creation
+/// costs half a microsecond, a listing of a thousand names a hundred and fifty.
+const LIST_AFTER: u32 = 16;
+
+/// Tries the ports of a range.
+pub(crate) struct RangePicker<'a> {
+    ports: &'a OsDir,
+    range: PortRange,
+    preferred: VecDeque<Port>,
+    turn: Box<dyn Iterator<Item = Port>>,
+    current: Option<Port>,
+    /// Ports of entries in the registry file that can be no claims: whoever wrote them uses
+    /// them all the same.
+    spared: PortSet,
+    tried: PortSet,
+    listed: Option<PortSet>,
+    claimed: u32,
+    in_use: u32,
+    denied: u32,
+}
+
+impl<'a> RangePicker<'a> {
+    /// Returns a picker that tries `preferred`, then the range from `start` on without `spared`.
+    pub(crate) fn new(
+        ports: &'a OsDir,
+        range: PortRange,
+        start: Port,
+        preferred: Option<Port>,
+        spared: PortSet,
+    ) -> RangePicker<'a> {
+        RangePicker {
+            ports,
+            range,
+            preferred: preferred.into_iter().collect(),
+            turn: Box::new(range.cycle_from(start)),
+            current: None,
+            spared,
+            tried: PortSet::new(),
+            listed: None,
+            claimed: 0,
+            in_use: 0,
+            denied: 0,
+        }
+    }
+
+    /// Returns how the range's ports are accounted for, once it is exhausted.
+    pub(crate) fn exhaustion(&self) -> Exhaustion {
+        Exhaustion {
+            range: self.range,
+            claimed: self.claimed,
+            in_use: self.in_use,
+            denied: self.denied,
+        }
+    }
+}
+
+impl Picker for RangePicker<'_> {
+    fn next(&mut self) -> Result<Option<Port>> {
+        self.current = None;
+        if let Some(port) = self.preferred.pop_front() {
+            self.tried.insert(port);
+            return Ok(Some(port));
+        }
+        if self.claimed >= LIST_AFTER && self.listed.is_none() {
+            self.listed = Some(present(self.ports)?);
+        }
+        for port in self.turn.by_ref() {
+            if self.spared.contains(port) {
+                self.claimed += 1;
+            } else if self
+                .listed
+                .as_ref()
+                .is_some_and(|listed| listed.contains(port))
+            {
+                self.claimed += u32::from(!self.tried.contains(port));
+            } else if self.tried.insert(port) {
+                self.current = Some(port);
+                return Ok(Some(port));
+            }
+        }
+        Ok(None)
+    }
+
+    fn rejected(&mut self, port: Port, why: Rejection) {
+        if !self.range.contains(port) {
+            return;
+        }
+        match why {
+            Rejection::Claimed => self.claimed += 1,
+            Rejection::InUse => self.in_use += 1,
+            Rejection::Denied => self.denied += 1,
+        }
+    }
+
+    fn prefer(&mut self, port: Port) {
+        if !self.tried.contains(port) && !self.preferred.contains(&port) {
+            self.preferred.push_front(port);
+        }
+    }
+
+    fn in_turn(&self, port: Port) -> bool {
+        self.current == Some(port)
+    }
+
+    fn availability(&mut self, port: Port) -> Result<Availability> {
+        if self.current != Some(port) {
+            // The holder had it: what uses it is most likely the holder's own server.
+            return Ok(Availability::Free);
+        }
+        probe(port).map_err(|error| Error::io(Op::Bind, format!("port {port}"), error))
+    }
+}

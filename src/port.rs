@@ -1,0 +1,221 @@
+//! Port numbers and ranges of them.
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// A TCP port, 1 to 65535.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Port(NonZeroU16);
+
+impl Port {
+    /// Returns the port of this number, or `None` for 0.
+    ///
+    /// ```
+    /// assert_eq!(portclaim::Port::new(8888).unwrap().get(), 8888);
+    /// assert!(portclaim::Port::new(0).is_none());
+    /// ```
+    #[must_use]
+    pub const fn new(number: u16) -> Option<Port> {
+        match NonZeroU16::new(number) {
+            Some(number) => Some(Port(number)),
+            None => None,
+        }
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<u16> for Port {
+    type Error = Error;
+
+    fn try_from(number: u16) -> Result<Port> {
+        Port::new(number).ok_or_else(|| Error::invalid_port("0"))
+    }
+}
+
+impl FromStr for Port {
+    type Err = Error;
+
+    /// Reads decimal digits only: no sign, no white space.
+    fn from_str(text: &str) -> Result<Port> {
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Error::invalid_port(text));
+        }
+        text.parse::<NonZeroU16>()
+            .map(Port)
+            .map_err(|_| Error::invalid_port(text))
+    }
+}
+
+/// An inclusive range of ports, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortRange {
+    first: Port,
+    last: Port,
+}
+
+impl PortRange {
+    /// The range that is used where none is named: 8888 to 9999.
+    pub const DEFAULT: PortRange = match (Port::new(8888), Port::new(9999)) {
+        (Some(first), Some(last)) => PortRange { first, last },
+        _ => unreachable!(),
+    };
+
+    /// Returns the ports from `first` to `last`, both included.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidPort`](crate::ErrorKind::InvalidPort) where `first` is above `last`.
+    pub fn new(first: Port, last: Port) -> Result<PortRange> {
+        if first > last {
+            return Err(Error::invalid_range(first, last));
+        }
+        Ok(PortRange { first, last })
+    }
+
+    /// Returns the lowest port.
+    #[must_use]
+    pub const fn first(self) -> Port {
+        self.first
+    }
+
+    /// Returns the highest port.
+    #[must_use]
+    pub const fn last(self) -> Port {
+        self.last
+    }
+
+    /// Returns how many ports the range has: 1 to 65535.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a range has at least one port")]
+    pub const fn len(self) -> u32 {
+        self.last.get() as u32 - self.first.get() as u32 + 1
+    }
+
+    /// Returns whether `port` lies in the range.
+    #[must_use]
+    pub fn contains(self, port: Port) -> bool {
+        self.first <= port && port <= self.last
+    }
+
+    /// Returns the port that follows `port`, the first one behind the last. A port
+    /// outside the range is followed by the first one.
+    #[must_use]
+    pub fn after(self, port: Port) -> Port {
+        if !self.contains(port) || port == self.last {
+            return self.first;
+        }
+        Port::new(port.get() + 1).unwrap_or(self.first)
+    }
+
+    /// Iterates over every port of the range once, from `start` upward and around;
+    /// from the first one where `start` lies outside.
+    pub fn cycle_from(self, start: Port) -> impl Iterator<Item = Port> + use<> {
+        let start = if self.contains(start) {
+            start
+        } else {
+            self.first
+        };
+        std::iter::successors(Some(start), move |&port| {
+            let next = self.after(port);
+            (next != start).then_some(next)
+        })
+    }
+}
+
+impl Default for PortRange {
+    fn default() -> PortRange {
+        PortRange::DEFAULT
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = Error;
+
+    /// Reads `FIRST-LAST`, or one port alone.
+    fn from_str(text: &str) -> Result<PortRange> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        PortRange::new(first.parse()?, last.parse()?)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn range(text: &str) -> PortRange {
+        text.parse().expect("a range")
+    }
+
+    #[test]
+    fn reads_ports_and_refuses_what_is_none() {
+        assert_eq!("1".parse::<Port>().expect("1").get(), 1);
+        assert_eq!("65535".parse::<Port>().expect("65535").get(), 65535);
+        for text in [
+            "",
+            "0",
+            "00",
+            "65536",
+            "abc",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "0x10",
+            "1e3",
+            "99999999999999999999",
+        ] {
+            let error = text.parse::<Port>().expect_err(text);
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidPort, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_cycle_visits_every_port_once_and_starts_where_told() {
+        let numbers = |start: u16| -> Vec<u16> {
+            range("20-23")
+                .cycle_from(Port::new(start).expect("port"))
+                .map(Port::get)
+                .collect()
+        };
+        assert_eq!(numbers(20), [20, 21, 22, 23]);
+        assert_eq!(numbers(22), [22, 23, 20, 21]);
+        assert_eq!(numbers(23), [23, 20, 21, 22]);
+        assert_eq!(numbers(19), [20, 21, 22, 23], "below the range");
+        assert_eq!(numbers(24), [20, 21, 22, 23], "above the range");
+        assert_eq!(range("7").cycle_from(range("7").first()).count(), 1);
+        assert_eq!(
+            range("1-65535").cycle_from(range("65535").first()).count(),
+            65535
+        );
+    }
+
+    #[test]
+    fn a_range_upside_down_is_refused() {
+        assert!("9-8".parse::<PortRange>().is_err());
+        assert_eq!(range("8888-9999").len(), 1112);
+        assert_eq!(range("8888-9999"), PortRange::DEFAULT);
+    }
+}

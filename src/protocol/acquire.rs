@@ -1,0 +1,175 @@
+//! A holder's port: the one that it has, else a new one. The order in which ports are
+//! tried is the caller's policy.
+
+use crate::error::{Corruption, Error, Result};
+use crate::fs::Dir;
+use crate::net::Availability;
+use crate::port::Port;
+use crate::project::Holder;
+use crate::record::{LEN_MAX, Record};
+
+use super::claim::{Attempt, Committed, claim, withdraw_commit};
+use super::mark::{Mark, Reason};
+use super::sweep::sweep_port;
+use super::withdraw::{Aside, Withdrawal, withdraw};
+use super::{Lookup, ROUNDS_MAX, Store, lookup, pause};
+
+/// Why a port was not had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// It has a claim.
+    Claimed,
+    /// A program uses it without a claim.
+    InUse,
+    /// This user may not bind it.
+    Denied,
+}
+
+/// Says which port is tried next.
+pub(crate) trait Picker {
+    /// Returns the next port to try, `None` where there is none left.
+    fn next(&mut self) -> Result<Option<Port>>;
+
+    /// Learns that a port was not had.
+    fn rejected(&mut self, port: Port, why: Rejection);
+
+    /// Learns that the holder had this port, and that it is to be tried first.
+    fn prefer(&mut self, port: Port);
+
+    /// Returns whether the port counts as picked in turn (for the index's `next_available`).
+    fn in_turn(&self, port: Port) -> bool;
+
+    /// Asks whether programs could bind the port.
+    fn availability(&mut self, port: Port) -> Result<Availability>;
+}
+
+/// What [`acquire`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Acquired {
+    /// The holder had this port.
+    Existing(Record),
+    /// The holder was given this port now.
+    New(Record),
+    /// The picker knew no port any more.
+    Exhausted,
+}
+
+/// Returns `holder`'s port, and gives it one where it has none. Where the store is durable,
+/// the answer is.
+///
+/// Damaged files that stand in the way are moved to `quarantine`.
+pub(crate) fn acquire<D: Dir>(
+    store: &Store<D>,
+    holder: &Holder,
+    picker: &mut impl Picker,
+    quarantine: impl Fn() -> Result<D>,
+) -> Result<Acquired> {
+    for round in 0..ROUNDS_MAX {
+        match lookup(store, holder)? {
+            Lookup::Held(record) => {
+                // Whoever committed it may not have flushed it yet, and may never.
+                store.sync_names()?;
+                return Ok(Acquired::Existing(record));
+            }
+            Lookup::Dangling(record) => {
+                // The claim was lost (a power cut, somebody's rm): the holder gets the same
+                // port again if it can be had. A damaged claim is moved out of the way.
+                picker.prefer(record.port());
+                sweep_port(store, record.port(), &quarantine)?;
+                if withdraw_commit(store, &record)? == Withdrawal::Busy {
+                    pause(round);
+                }
+                continue;
+            }
+            Lookup::Damaged(damage @ Corruption::NotAFile) => {
+                return Err(Error::corrupt(
+                    store.projects.path().join(holder.key()),
+                    damage,
+                ));
+            }
+            Lookup::Damaged(_) => {
+                let aside = quarantine()?;
+                withdraw(
+                    &store.projects,
+                    &holder.key(),
+                    LEN_MAX,
+                    &Aside::To(&aside),
+                    |bytes| Ok(Record::decode(bytes).map_or(true, |there| there.holder() != holder)),
+                )?;
+                continue;
+            }
+            Lookup::Absent => {}
+        }
+        if let Some(acquired) = try_ports(store, holder, picker)? {
+            return Ok(acquired);
+        }
+    }
+    Err(Error::contended(store.projects.path().join(holder.key())))
+}
+
+/// Tries the picker's ports. `None`: begin again from the look-up.
+fn try_ports<D: Dir>(
+    store: &Store<D>,
+    holder: &Holder,
+    picker: &mut impl Picker,
+) -> Result<Option<Acquired>> {
+    while let Some(port) = picker.next()? {
+        let pending = match claim(store, holder, port, |port| picker.availability(port))? {
+            Attempt::Pending(pending) => pending,
+            Attempt::Taken => {
+                picker.rejected(port, Rejection::Claimed);
+                continue;
+            }
+            Attempt::Unusable(Availability::Denied) => {
+                picker.rejected(port, Rejection::Denied);
+                continue;
+            }
+            Attempt::Unusable(_) => {
+                picker.rejected(port, Rejection::InUse);
+                continue;
+            }
+        };
+        let reason = if picker.in_turn(port) {
+            Reason::Picked
+        } else {
+            Reason::Changed
+        };
+        let mark = match Mark::make(store, port, reason) {
+            Ok(mark) => mark,
+            Err(error) => {
+                pending.abandon(store);
+                return Err(error);
+            }
+        };
+        match pending.commit(store) {
+            Ok(Committed::Own(record)) => {
+                let flushed = store.sync_names();
+                if let Err(error) = flushed {
+                    // Not told, so not kept: a failed flush says that it may be lost.
+                    undo(store, &record);
+                    mark.finish();
+                    return Err(error);
+                }
+                mark.finish();
+                return Ok(Some(Acquired::New(record)));
+            }
+            Ok(Committed::Other) => {
+                mark.discard();
+                // Looked up again, for it may have been released since, and is to be flushed.
+                return Ok(None);
+            }
+            Err(error) => {
+                mark.discard();
+                return Err(error);
+            }
+        }
+    }
+    Ok(Some(Acquired::Exhausted))
+}
+
+/// Takes a commit back, best effort, in a release's order.
+fn undo<D: Dir>(store: &Store<D>, record: &Record) {
+    let name = crate::record::claim_name(record.port());
+    let _ = super::claim::withdraw_record(&store.ports, &name, record, &Aside::Nowhere);
+    let _ = withdraw_commit(store, record);
+}

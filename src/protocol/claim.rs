@@ -1,0 +1,225 @@
+//! Claims one port and commits it to a holder.
+
+use std::io;
+
+use crate::error::{Corruption, Error, Op, Result};
+use crate::fs::Dir;
+use crate::net::Availability;
+use crate::port::Port;
+use crate::project::Holder;
+use crate::record::{LEN_MAX, Record, claim_name};
+
+use super::lookup::{read_claim, read_record};
+use super::withdraw::{Aside, Withdrawal, withdraw};
+use super::{Context, ROUNDS_MAX, Store, pause};
+
+/// How often one port is tried again when a sweep took the new, still empty claim away.
+const SWEPT_RETRIES_MAX: u32 = 3;
+
+/// What came of trying to claim one port.
+pub(super) enum Attempt<D: Dir> {
+    /// The claim is this process's, and its lock is held.
+    Pending(Pending<D>),
+    /// The port has a claim, whatever it says.
+    Taken,
+    /// Nobody claims the port, but it cannot be bound.
+    Unusable(Availability),
+}
+
+/// A claim that is not committed yet. Its lock is held for as long as this lives (ALIVE).
+pub(super) struct Pending<D: Dir> {
+    file: D::File,
+    record: Record,
+}
+
+/// Whose claim was committed.
+pub(super) enum Committed {
+    Own(Record),
+    /// The holder was given this port by another process first.
+    Other,
+}
+
+/// Claims `port` for `holder`, if it is unclaimed and `availability` says that it is free.
+///
+/// It is asked after the claim was created: so no other portclaim asks for the same port
+/// at the same moment.
+pub(super) fn claim<D: Dir>(
+    store: &Store<D>,
+    holder: &Holder,
+    port: Port,
+    availability: impl FnOnce(Port) -> Result<Availability>,
+) -> Result<Attempt<D>> {
+    let dir = &store.ports;
+    let name = claim_name(port);
+    let record = Record::new(port, store.nonce()?, holder.clone());
+    let Some(file) = create_locked(dir, &name)? else {
+        return Ok(Attempt::Taken);
+    };
+    let pending = Pending { file, record };
+    let filled = availability(port).and_then(|answer| {
+        if answer == Availability::Free {
+            dir.write(&pending.file, &pending.record.encode())
+                .at(Op::Write, dir, &name)?;
+            if store.is_durable() {
+                // Before the commit is published: a commit never outlives its claim's content.
+                dir.sync_file(&pending.file).at(Op::Sync, dir, &name)?;
+            }
+        }
+        Ok(answer)
+    });
+    match filled {
+        Ok(Availability::Free) => Ok(Attempt::Pending(pending)),
+        Ok(answer) => {
+            pending.abandon(store);
+            Ok(Attempt::Unusable(answer))
+        }
+        Err(error) => {
+            pending.abandon(store);
+            Err(error)
+        }
+    }
+}
+
+/// Creates the file `name` and returns it with its lock held, or `None` where the name is taken.
+fn create_locked<D: Dir>(dir: &D, name: &str) -> Result<Option<D::File>> {
+    for round in 0..SWEPT_RETRIES_MAX {
+        let file = match dir.create(name) {
+            Ok(file) => file,
+            // Perhaps still the file of the round before, which a sweep is removing.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && round > 0 => {
+                pause(round);
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) => return Err(error).at(Op::Create, dir, name),
+        };
+        if !dir.has_locks() {
+            return Ok(Some(file));
+        }
+        match lock_new(dir, name, &file) {
+            Ok(true) => return Ok(Some(file)),
+            // A sweep found the file before its lock was taken, and removes it: it is not
+            // this process's to touch any more (LOCK-THEN-NAME).
+            Ok(false) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn lock_new<D: Dir>(dir: &D, name: &str, file: &D::File) -> Result<bool> {
+    if !dir.try_lock(file).at(Op::Lock, dir, name)? {
+        return Ok(false);
+    }
+    let means = dir.means(name, file).at(Op::Inspect, dir, name);
+    if !matches!(means, Ok(true)) {
+        dir.unlock(file);
+    }
+    means
+}
+
+impl<D: Dir> Pending<D> {
+    pub(super) fn port(&self) -> Port {
+        self.record.port()
+    }
+
+    /// Removes the claim again. Best effort: what a failing disk keeps, a sweep removes.
+    pub(super) fn abandon(self, store: &Store<D>) {
+        let name = claim_name(self.port());
+        // Removed before it is unlocked: the other order lets a sweep and a new claimer in
+        // between, whose claim this would remove.
+        if store.ports.means(&name, &self.file).unwrap_or(false) {
+            let _ = store.ports.remove(&name);
+        }
+        store.ports.unlock(&self.file);
+    }
+
+    /// Commits the claim, unless the holder has a port already. Where the answer is an
+    /// error, or another's record, the claim is given up.
+    pub(super) fn commit(self, store: &Store<D>) -> Result<Committed> {
+        let staged = format!("{}-{}", self.port(), self.record.nonce());
+        let answer = self
+            .stage(store, &staged)
+            .and_then(|()| self.publish(store, &staged));
+        if let Ok(Committed::Own(_)) = answer {
+            // Nothing is pending any more. Earlier than the flush that follows, so that a
+            // release does not meet the lock.
+            store.ports.unlock(&self.file);
+        } else {
+            let _ = store.staging.remove(&staged);
+            self.abandon(store);
+        }
+        answer
+    }
+
+    fn stage(&self, store: &Store<D>, staged: &str) -> Result<()> {
+        let dir = &store.staging;
+        let file = dir.create(staged).at(Op::Create, dir, staged)?;
+        dir.write(&file, &self.record.encode())
+            .at(Op::Write, dir, staged)?;
+        if store.is_durable() {
+            dir.sync_file(&file).at(Op::Sync, dir, staged)?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, store: &Store<D>, staged: &str) -> Result<Committed> {
+        let dir = &store.projects;
+        let key = self.record.holder().key();
+        for round in 0..ROUNDS_MAX {
+            let failure = match store.staging.publish(staged, dir, &key) {
+                Ok(()) => return Ok(Committed::Own(self.record.clone())),
+                Err(error) => error,
+            };
+            // The name tells whether it was published: a network server that is asked twice
+            // answers the second time that the name exists.
+            match read_record(dir, &key)? {
+                Some(Ok(there)) if there.nonce() == self.record.nonce() => {
+                    return Ok(Committed::Own(there));
+                }
+                Some(Ok(there)) if there.holder() == self.record.holder() => {
+                    if let Some(Ok(claim)) = read_claim(store, there.port())?
+                        && claim.nonce() == there.nonce()
+                    {
+                        return Ok(Committed::Other);
+                    }
+                    if withdraw_commit(store, &there)? == Withdrawal::Busy {
+                        pause(round);
+                    }
+                }
+                Some(Ok(_)) => {
+                    return Err(Error::corrupt(
+                        dir.path().join(&key),
+                        Corruption::WrongProject,
+                    ));
+                }
+                Some(Err(damage)) => return Err(Error::corrupt(dir.path().join(&key), damage)),
+                None if failure.kind() == io::ErrorKind::AlreadyExists => {}
+                None => return Err(failure).at(Op::Publish, dir, &key),
+            }
+        }
+        Err(Error::contended(dir.path().join(&key)))
+    }
+}
+
+/// Withdraws exactly this commit.
+pub(super) fn withdraw_commit<D: Dir>(store: &Store<D>, record: &Record) -> Result<Withdrawal> {
+    withdraw_record(
+        &store.projects,
+        &record.holder().key(),
+        record,
+        &Aside::Nowhere,
+    )
+}
+
+/// Withdraws the file `name` if it carries `record`'s nonce.
+pub(super) fn withdraw_record<D: Dir>(
+    dir: &D,
+    name: &str,
+    record: &Record,
+    aside: &Aside<'_, D>,
+) -> Result<Withdrawal> {
+    withdraw(dir, name, LEN_MAX, aside, |bytes| {
+        Ok(Record::decode(bytes).is_ok_and(|there| there.nonce() == record.nonce()))
+    })
+}

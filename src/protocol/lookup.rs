@@ -1,0 +1,112 @@
+//! Which port a holder has: two reads, no lock.
+
+use std::io;
+
+use crate::error::{Corruption, Error, Op, Result};
+use crate::fs::Dir;
+use crate::port::Port;
+use crate::project::Holder;
+use crate::record::{LEN_MAX, Record, claim_name};
+
+use super::{Context, Store};
+
+/// What is known of a holder's port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// It has none.
+    Absent,
+    /// It has this one: both files carry the nonce (MATCHING).
+    Held(Record),
+    /// Its commit is there, and the claim is not, or another's, or damaged.
+    Dangling(Record),
+    /// Its commit cannot be read as a record.
+    Damaged(Corruption),
+}
+
+/// Reads the file `name` as a record: `None` where there is no such file.
+///
+/// A complete record may be read without a lock (IMMUTABLE). What is incomplete may be
+/// about to change, and nothing follows from it without the lock.
+pub(crate) fn read_record<D: Dir>(
+    dir: &D,
+    name: &str,
+) -> Result<Option<Result<Record, Corruption>>> {
+    match dir.read(name, LEN_MAX) {
+        Ok(bytes) => Ok(Some(Record::decode(&bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Ok(Some(Err(Corruption::NotAFile)))
+        }
+        Err(error) => Err(error).at(Op::Read, dir, name),
+    }
+}
+
+/// Reads the claim of `port`. A record of another port under this name is damage.
+pub(crate) fn read_claim<D: Dir>(
+    store: &Store<D>,
+    port: Port,
+) -> Result<Option<Result<Record, Corruption>>> {
+    let record = read_record(&store.ports, &claim_name(port))?;
+    Ok(record.map(|record| record.and_then(|record| check_port(record, port))))
+}
+
+pub(super) fn check_port(record: Record, port: Port) -> Result<Record, Corruption> {
+    if record.port() == port {
+        Ok(record)
+    } else {
+        Err(Corruption::WrongPort(record.port()))
+    }
+}
+
+/// Looks `holder`'s port up.
+///
+/// # Races
+///
+/// The answer held at some moment during the call.
+pub(crate) fn lookup<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Lookup> {
+    let key = holder.key();
+    let commit = match read_record(&store.projects, &key)? {
+        None => return Ok(Lookup::Absent),
+        Some(Err(Corruption::NewerFormat(format))) => {
+            let path = store.projects.path().join(&key);
+            return Err(Error::corrupt(path, Corruption::NewerFormat(format)));
+        }
+        Some(Err(damage)) => return Ok(Lookup::Damaged(damage)),
+        Some(Ok(record)) if record.holder() != holder => {
+            return Ok(Lookup::Damaged(Corruption::WrongProject));
+        }
+        Some(Ok(record)) => record,
+    };
+    Ok(match read_claim(store, commit.port())? {
+        Some(Ok(claim)) if claim.nonce() == commit.nonce() => Lookup::Held(commit),
+        _ => Lookup::Dangling(commit),
+    })
+}
+
+/// Returns the record of whoever holds `port`: `None` where the port has no claim, or one that
+/// is not committed or cannot be read.
+pub(crate) fn committed<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<Record>> {
+    Ok(match read_claim(store, port)? {
+        Some(Ok(claim)) if is_committed(store, &claim)? => Some(claim),
+        _ => None,
+    })
+}
+
+/// The same, but a claim that cannot be read is an error.
+pub(crate) fn read_held<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<Record>> {
+    match read_claim(store, port)? {
+        Some(Ok(claim)) => Ok(is_committed(store, &claim)?.then_some(claim)),
+        // Most likely somebody is writing it at this moment.
+        None | Some(Err(Corruption::Empty)) => Ok(None),
+        Some(Err(damage)) => Err(Error::corrupt(
+            store.ports.path().join(claim_name(port)),
+            damage,
+        )),
+    }
+}
+
+/// Returns whether a claim is committed (MATCHING).
+pub(super) fn is_committed<D: Dir>(store: &Store<D>, claim: &Record) -> Result<bool> {
+    let commit = read_record(&store.projects, &claim.holder().key())?;
+    Ok(matches!(commit, Some(Ok(commit)) if commit.nonce() == claim.nonce()))
+}

@@ -1,0 +1,135 @@
+//! How a port changes hands. Generic over [`Dir`], so that the same code runs on the real
+//! disk and on the simulated one. It knows no policy, no clock and no environment.
+//!
+//! ```text
+//!         create in ports/                publish in projects/ (the commit)
+//!    none ───────────────────▶ PENDING ─────────────────────▶ COMMITTED
+//!                                │ under the claimer's lock      │ release: withdraw exactly n from ports/
+//!      given up, or swept:       ▼                               ▼
+//!    none ◀──────────────────────┘     none ◀───────────────── DANGLING (projects/ = n, ports/ ≠ n)
+//!                                        withdrawn by anyone who meets it
+//! ```
+//!
+//! Invariants, named where the code keeps them:
+//!
+//! - **MATCHING** a claim with nonce n is committed exactly when `ports/<port>.claim` and
+//!   `projects/<key>.claim` both carry n. A port has one file, a holder has one file: so
+//!   one port has one holder, and one holder one port.
+//! - **IMMUTABLE** a complete record never changes; it appears and goes as a whole.
+//! - **LOCK-THEN-NAME** whoever withdraws a file holds the lock of its inode and has seen,
+//!   under that lock, that the name still means it.
+//! - **ALIVE** a pending claim's lock is held from its creation until its commit. An
+//!   obtainable lock on an uncommitted claim proves that nobody will ever commit it.
+//! - **NO-WAIT** no step waits for another process; every loop has a bound. One operation can
+//!   fail because of a process that is stopped: acquiring a port for a holder whose commit that
+//!   process is withdrawing at this very moment. Nobody else is affected.
+
+use std::io;
+
+use crate::error::{Error, Op, Result};
+use crate::fs::Dir;
+use crate::record::Nonce;
+
+mod acquire;
+mod claim;
+mod lookup;
+#[cfg(all(test, loom))]
+mod loom;
+mod mark;
+mod release;
+mod sweep;
+#[cfg(test)]
+mod testing;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod withdraw;
+
+pub(crate) use acquire::{Acquired, Picker, Rejection, acquire};
+pub(crate) use lookup::{Lookup, committed, lookup, read_claim, read_held, read_record};
+pub(crate) use mark::{Marked, Refreshed, marks, picked, refresh};
+pub(crate) use release::{Archive, Released, release};
+pub(crate) use sweep::{Swept, sweep, sweep_port, sweep_staging};
+pub(crate) use withdraw::{Aside, Withdrawal, set_aside, withdraw};
+
+/// How often an operation starts again because another process changed what it looked at.
+/// Each round means that some other operation went through, so this many in a row are not
+/// bad luck but damage, or a file system that shows stale names.
+pub(crate) const ROUNDS_MAX: u32 = 64;
+
+/// Lets a process finish that holds a lock for the few system calls of a withdrawal. Short,
+/// and growing: all [`ROUNDS_MAX`] of them take about a second, in which a process that runs
+/// at all has come on.
+pub(crate) fn pause(round: u32) {
+    #[cfg(loom)]
+    {
+        let _ = round;
+        ::loom::thread::yield_now();
+    }
+    #[cfg(not(loom))]
+    if round < 4 {
+        std::thread::yield_now();
+    } else {
+        let micros = 100u64 << (round - 4).min(8);
+        std::thread::sleep(std::time::Duration::from_micros(micros.min(20_000)));
+    }
+}
+
+/// Whether a claim must survive a power cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// A port is told only when its claim would survive a power cut (the default).
+    #[default]
+    Durable,
+    /// Nothing is flushed: after a power cut, recent claims may be gone, and are found
+    /// and removed as damaged. For registries that do not outlive the machine's uptime.
+    Volatile,
+}
+
+/// The directories of a registry that the protocol works on.
+pub(crate) struct Store<D> {
+    /// `<port>.claim`: the claims.
+    pub(crate) ports: D,
+    /// `<key>.claim`: the commits.
+    pub(crate) projects: D,
+    /// Commits that are being written.
+    pub(crate) staging: D,
+    /// The marks: ports that the index does not show as they are. See [`mark`].
+    pub(crate) index: D,
+    pub(crate) durability: Durability,
+    /// Draws a nonce: no two draws are equal.
+    pub(crate) draw: Box<dyn Fn() -> io::Result<Nonce> + Send + Sync>,
+}
+
+impl<D: Dir> Store<D> {
+    fn is_durable(&self) -> bool {
+        self.durability == Durability::Durable
+    }
+
+    fn nonce(&self) -> Result<Nonce> {
+        (self.draw)().map_err(|error| Error::io(Op::Draw, self.ports.path(), error))
+    }
+
+    /// Makes the names of claims and commits durable. Their content is already, because it
+    /// was flushed before its name was published.
+    fn sync_names(&self) -> Result<()> {
+        if self.is_durable() {
+            for dir in [&self.ports, &self.projects] {
+                dir.sync()
+                    .map_err(|error| Error::io(Op::Sync, dir.path(), error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names the file in errors that come from a directory.
+pub(crate) trait Context<T> {
+    fn at<D: Dir>(self, op: Op, dir: &D, name: &str) -> Result<T>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn at<D: Dir>(self, op: Op, dir: &D, name: &str) -> Result<T> {
+        self.map_err(|error| Error::io(op, dir.path().join(name), error))
+    }
+}

@@ -1,0 +1,100 @@
+//! Gives a holder's port back.
+
+use crate::error::{Error, Result};
+use crate::fs::Dir;
+use crate::project::Holder;
+use crate::record::{Nonce, Record, claim_name};
+
+use super::claim::{withdraw_commit, withdraw_record};
+use super::mark::{Mark, Reason};
+use super::withdraw::{Aside, Withdrawal};
+use super::{Lookup, ROUNDS_MAX, Store, lookup, pause};
+
+/// How often a claim is tried again whose lock another process holds. A living claimer
+/// holds it for microseconds after its commit.
+const BUSY_RETRIES_MAX: u32 = 3;
+
+/// What a release found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Released {
+    /// This call released it.
+    Done(Record),
+    /// The holder has no port.
+    Absent,
+    /// The holder's claim is not the one that was to be released.
+    Superseded(Record),
+}
+
+/// Where the files of a released claim go, if they are to be kept.
+pub(crate) struct Archive<'a, D> {
+    pub(crate) ports: &'a D,
+    pub(crate) projects: &'a D,
+}
+
+/// Releases the port of `holder`; only the claim with the nonce `only`, where one is given.
+///
+/// The claim goes first, then the commit: a release that is killed in between has freed the
+/// port, and leaves a dangling commit. Where the claim's lock is held by a process that was
+/// stopped right after its commit, the commit goes and the claim is left to a sweep (NO-WAIT).
+pub(crate) fn release<D: Dir>(
+    store: &Store<D>,
+    holder: &Holder,
+    only: Option<Nonce>,
+    archive: Option<&Archive<'_, D>>,
+) -> Result<Released> {
+    let claims = archive.map_or(Aside::Nowhere, |archive| Aside::To(archive.ports));
+    let commits = archive.map_or(Aside::Nowhere, |archive| Aside::To(archive.projects));
+    for round in 0..ROUNDS_MAX {
+        let record = match lookup(store, holder)? {
+            Lookup::Absent => return Ok(Released::Absent),
+            Lookup::Damaged(damage) => {
+                return Err(Error::corrupt(
+                    store.projects.path().join(holder.key()),
+                    damage,
+                ));
+            }
+            Lookup::Dangling(record) => {
+                if withdraw_commit(store, &record)? == Withdrawal::Busy {
+                    pause(round);
+                }
+                continue;
+            }
+            Lookup::Held(record) => record,
+        };
+        if only.is_some_and(|nonce| nonce != record.nonce()) {
+            return Ok(Released::Superseded(record));
+        }
+        let mark = Mark::make(store, record.port(), Reason::Changed)?;
+        let mut taken = withdraw_claim(store, &record, &claims);
+        if let Ok(answer) = taken {
+            let commit = withdraw_record(&store.projects, &holder.key(), &record, &commits);
+            if answer == Withdrawal::Busy {
+                taken = commit;
+            }
+        }
+        let flushed = store.sync_names();
+        mark.finish();
+        if taken? == Withdrawal::Done {
+            flushed?;
+            return Ok(Released::Done(record));
+        }
+    }
+    Err(Error::contended(store.projects.path().join(holder.key())))
+}
+
+fn withdraw_claim<D: Dir>(
+    store: &Store<D>,
+    record: &Record,
+    aside: &Aside<'_, D>,
+) -> Result<Withdrawal> {
+    let name = claim_name(record.port());
+    let mut answer = withdraw_record(&store.ports, &name, record, aside)?;
+    for round in 0..BUSY_RETRIES_MAX {
+        if answer != Withdrawal::Busy {
+            break;
+        }
+        pause(round);
+        answer = withdraw_record(&store.ports, &name, record, aside)?;
+    }
+    Ok(answer)
+}

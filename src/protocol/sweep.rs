@@ -1,0 +1,147 @@
+//! Removes what killed processes left half done: claims that nobody will ever commit.
+
+use crate::error::{Corruption, Error, Op, Result};
+use crate::fs::Dir;
+use crate::port::Port;
+use crate::record::{LEN_MAX, Nonce, Record, claim_name, claim_port};
+
+use super::lookup::{check_port, is_committed, read_record};
+use super::withdraw::{Aside, Withdrawal, withdraw};
+use super::{Context, Store};
+
+/// What a sweep did with one port's claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swept {
+    /// It is committed, of a later format, or no file; or there is none.
+    Kept,
+    /// Its claimer is alive.
+    Busy,
+    /// It was an orphan, and is removed.
+    Removed,
+    /// It was damaged, and is in quarantine.
+    Quarantined,
+}
+
+/// What a claim file is, as far as sweeping goes.
+enum State {
+    Kept,
+    Orphan,
+    Damaged,
+}
+
+/// Sweeps the claim of `port`.
+///
+/// Lock first, then the commit: the other order would miss a commit that is published
+/// between the two (ALIVE). Never commits on another process's behalf. Does nothing where
+/// there are no locks: there is no other proof that the claimer is gone.
+pub(crate) fn sweep_port<D: Dir>(
+    store: &Store<D>,
+    port: Port,
+    quarantine: impl Fn() -> Result<D>,
+) -> Result<Swept> {
+    let dir = &store.ports;
+    if !dir.has_locks() {
+        return Ok(Swept::Kept);
+    }
+    let name = claim_name(port);
+    let orphan = |bytes: &[u8]| Ok(matches!(state(store, port, bytes)?, State::Orphan));
+    match withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, orphan)? {
+        Withdrawal::Done => return Ok(Swept::Removed),
+        Withdrawal::Busy => return Ok(Swept::Busy),
+        Withdrawal::Gone => return Ok(Swept::Kept),
+        Withdrawal::Other => {}
+    }
+    let damaged = |bytes: &[u8]| Ok(matches!(state(store, port, bytes)?, State::Damaged));
+    // The quarantine is opened only for a file that goes there.
+    let Ok(bytes) = dir.read(&name, LEN_MAX) else {
+        return Ok(Swept::Kept);
+    };
+    if !damaged(&bytes)? {
+        return Ok(Swept::Kept);
+    }
+    let aside = quarantine()?;
+    Ok(
+        match withdraw(dir, &name, LEN_MAX, &Aside::To(&aside), damaged)? {
+            Withdrawal::Done => Swept::Quarantined,
+            Withdrawal::Busy => Swept::Busy,
+            Withdrawal::Gone | Withdrawal::Other => Swept::Kept,
+        },
+    )
+}
+
+fn state<D: Dir>(store: &Store<D>, port: Port, bytes: &[u8]) -> Result<State> {
+    let claim = match Record::decode(bytes).and_then(|claim| check_port(claim, port)) {
+        Ok(claim) => claim,
+        Err(Corruption::NewerFormat(_)) => return Ok(State::Kept),
+        // Nothing is lost with an empty file.
+        Err(Corruption::Empty) => return Ok(State::Orphan),
+        Err(_) => return Ok(State::Damaged),
+    };
+    Ok(match read_record(&store.projects, &claim.holder().key())? {
+        Some(Ok(commit)) if commit.nonce() == claim.nonce() => State::Kept,
+        Some(Ok(_)) | None => State::Orphan,
+        // It may have been this claim's: `repair` looks into it first.
+        Some(Err(_)) => State::Kept,
+    })
+}
+
+/// Sweeps every claim, and the staged commits that nobody will publish. Returns the ports
+/// that are free now.
+pub(crate) fn sweep<D: Dir>(
+    store: &Store<D>,
+    quarantine: impl Fn() -> Result<D>,
+) -> Result<Vec<Port>> {
+    let names = store
+        .ports
+        .names()
+        .map_err(|error| Error::io(Op::List, store.ports.path(), error))?;
+    let mut freed = Vec::new();
+    for port in names.iter().filter_map(|name| claim_port(name)) {
+        if matches!(
+            sweep_port(store, port, &quarantine)?,
+            Swept::Removed | Swept::Quarantined
+        ) {
+            freed.push(port);
+        }
+    }
+    sweep_staging(store)?;
+    freed.sort_unstable();
+    Ok(freed)
+}
+
+/// Removes staged commits whose claimer is gone; returns how many. A staged commit is alive
+/// exactly while the claim of the same nonce is there, uncommitted (ALIVE): run it after the
+/// claims were swept.
+pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
+    let dir = &store.staging;
+    let mut removed = 0;
+    if !dir.has_locks() {
+        return Ok(0);
+    }
+    for name in dir
+        .names()
+        .map_err(|error| Error::io(Op::List, dir.path(), error))?
+    {
+        let Some((port, nonce)) = name.split_once('-') else {
+            continue;
+        };
+        let (Ok(port), Some(nonce)) = (port.parse::<Port>(), Nonce::from_hex(nonce)) else {
+            continue;
+        };
+        let claim = read_record(&store.ports, &claim_name(port))?;
+        let alive = match claim {
+            // A claim that is being written: not this nonce's, or not yet readable.
+            Some(Err(_)) => true,
+            Some(Ok(claim)) => claim.nonce() == nonce && !is_committed(store, &claim)?,
+            None => false,
+        };
+        if !alive {
+            match dir.remove(&name) {
+                Ok(()) => removed += 1,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).at(Op::Remove, dir, &name),
+            }
+        }
+    }
+    Ok(removed)
+}

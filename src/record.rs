@@ -1,0 +1,286 @@
+//! What a claim and its commit say: one JSON line, the same in both files.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Corruption;
+use crate::port::Port;
+use crate::project::{Holder, ProjectPath, hex};
+
+/// How claim and commit files end.
+pub(crate) const SUFFIX: &str = ".claim";
+
+/// Longest record that is read, in bytes: a path of Linux's `PATH_MAX` (4096 bytes) in
+/// which JSON escapes every byte as six, and room for the rest.
+pub(crate) const LEN_MAX: usize = 32 * 1024;
+
+/// The format that is written. A reader refuses a higher one and leaves such a file alone.
+const FORMAT: u32 = 1;
+
+/// Tells two claims of one port apart: random, 128 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Nonce([u8; 16]);
+
+impl Nonce {
+    #[cfg(test)]
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Nonce {
+        Nonce(bytes)
+    }
+
+    /// Draws a new one.
+    pub(crate) fn random() -> std::io::Result<Nonce> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Nonce(bytes))
+    }
+
+    pub(crate) fn from_hex(text: &str) -> Option<Nonce> {
+        // `from_str_radix` would take a sign and capitals: one nonce has one spelling.
+        let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 32 || !text.bytes().all(digits) {
+            return None;
+        }
+        u128::from_str_radix(text, 16)
+            .ok()
+            .map(|number| Nonce(number.to_be_bytes()))
+    }
+}
+
+impl std::fmt::Display for Nonce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl std::fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is written about a held port: which, by whom, and the nonce of the claim.
+/// A record is immutable: it is written once and removed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    port: Port,
+    nonce: Nonce,
+    holder: Holder,
+}
+
+/// The record's JSON, field by field: what stands on users' disks.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    format: u32,
+    port: Port,
+    #[serde(borrow)]
+    nonce: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    project: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    service: std::borrow::Cow<'a, str>,
+}
+
+impl Record {
+    pub(crate) fn new(port: Port, nonce: Nonce, holder: Holder) -> Record {
+        Record {
+            port,
+            nonce,
+            holder,
+        }
+    }
+
+    /// Returns the port.
+    #[must_use]
+    pub fn port(&self) -> Port {
+        self.port
+    }
+
+    /// Returns what tells this claim from every other one of the same port.
+    #[must_use]
+    pub fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+
+    /// Returns who holds the port.
+    #[must_use]
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// Returns the project that holds the port.
+    #[must_use]
+    pub fn project(&self) -> &ProjectPath {
+        self.holder.project()
+    }
+
+    /// Returns the record as one JSON line with its line feed, which is how a reader
+    /// knows that the record is whole.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let line = Line {
+            format: FORMAT,
+            port: self.port,
+            nonce: self.nonce.to_string().into(),
+            project: self.holder.project().as_str().into(),
+            service: self.holder.service().into(),
+        };
+        let mut bytes =
+            serde_json::to_vec(&line).expect("a record of strings and numbers is valid JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads what [`Record::encode`] wrote. `bytes` are foreign: anything may stand there.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Record, Corruption> {
+        if bytes.is_empty() {
+            return Err(Corruption::Empty);
+        }
+        if bytes.len() > LEN_MAX {
+            return Err(Corruption::TooLong);
+        }
+        let Some(text) = bytes.strip_suffix(b"\n") else {
+            return Err(Corruption::Torn);
+        };
+        let line: Line<'_> =
+            serde_json::from_slice(text).map_err(|error| newer_or_invalid(text, &error))?;
+        if line.format > FORMAT {
+            return Err(Corruption::NewerFormat(line.format));
+        }
+        if line.format != FORMAT {
+            return Err(Corruption::Invalid(format!(
+                "format {} was never written",
+                line.format
+            )));
+        }
+        let nonce = Nonce::from_hex(&line.nonce)
+            .ok_or_else(|| Corruption::Invalid("the nonce is not 32 hexadecimal digits".into()))?;
+        let project = ProjectPath::from_normal(line.project.as_ref())
+            .map_err(|_| Corruption::Invalid("the project's path is not in normal form".into()))?;
+        Ok(Record {
+            port: line.port,
+            nonce,
+            holder: Holder::with_service(project, line.service.into_owned()),
+        })
+    }
+}
+
+/// A later format may have any fields: the number alone tells it from damage.
+fn newer_or_invalid(text: &[u8], error: &serde_json::Error) -> Corruption {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format: u32,
+    }
+    match serde_json::from_slice::<Versioned>(text) {
+        Ok(Versioned { format }) if format > FORMAT => Corruption::NewerFormat(format),
+        _ => Corruption::Invalid(error.to_string()),
+    }
+}
+
+/// Returns the name of a port's claim, e.g. `8888.claim`.
+pub(crate) fn claim_name(port: Port) -> String {
+    format!("{port}{SUFFIX}")
+}
+
+/// Returns the port of which `name` is the claim. `08888.claim` is none's: one port has one name.
+pub(crate) fn claim_port(name: &str) -> Option<Port> {
+    let port: Port = name.strip_suffix(SUFFIX)?.parse().ok()?;
+    (claim_name(port) == name).then_some(port)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(path: &str) -> Record {
+        let project = ProjectPath::from_normal(path).expect("path");
+        Record::new(
+            Port::new(8888).expect("port"),
+            Nonce([0xab; 16]),
+            Holder::new(project),
+        )
+    }
+
+    #[test]
+    fn the_line_on_disk_is_this() {
+        let line = r#"{"format":1,"port":8888,"nonce":"abababababababababababababababab","project":"/p/\"q\"\n","service":""}"#;
+        assert_eq!(
+            record("/p/\"q\"\n").encode(),
+            format!("{line}\n").into_bytes()
+        );
+    }
+
+    #[test]
+    fn every_prefix_of_a_record_is_torn() {
+        let bytes = record("/p/shop").encode();
+        for len in 1..bytes.len() {
+            assert_eq!(
+                Record::decode(&bytes[..len]).expect_err("a prefix"),
+                Corruption::Torn,
+                "{len}"
+            );
+        }
+        assert_eq!(Record::decode(b"").expect_err("nothing"), Corruption::Empty);
+    }
+
+    #[test]
+    fn a_later_format_is_told_from_damage() {
+        let later = b"{\"format\":2,\"ports\":[1]}\n";
+        assert_eq!(
+            Record::decode(later).expect_err("later"),
+            Corruption::NewerFormat(2)
+        );
+        let same_fields =
+            b"{\"format\":3,\"port\":1,\"nonce\":\"\",\"project\":\"\",\"service\":\"\"}\n";
+        assert_eq!(
+            Record::decode(same_fields).expect_err("later"),
+            Corruption::NewerFormat(3)
+        );
+        for damage in [
+            "{}\n",
+            "[]\n",
+            "null\n",
+            "{\"format\":1}\n",
+            "\0\0\0\n",
+            "\u{e9}\n",
+            "{\"format\":0,\"port\":1,\"nonce\":\"\",\"project\":\"\",\"service\":\"\"}\n",
+        ] {
+            let error = Record::decode(damage.as_bytes()).expect_err(damage);
+            assert!(
+                matches!(error, Corruption::Invalid(_)),
+                "{damage:?}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_port_has_one_name() {
+        assert_eq!(claim_port("8888.claim"), Port::new(8888));
+        for name in [
+            "08888.claim",
+            "8888",
+            "8888.claim.1",
+            ".claim",
+            "0.claim",
+            "65536.claim",
+            "+1.claim",
+            "a.claim",
+        ] {
+            assert_eq!(claim_port(name), None, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back_as_written(tail in "[^\0/]{1,60}", service in "\\PC{0,20}", port in 1u16.., nonce: [u8; 16]) {
+            prop_assume!(tail != "." && tail != "..");
+            let project = ProjectPath::from_normal(format!("/{tail}")).expect("normal");
+            let record = Record::new(Port::new(port).expect("port"), Nonce(nonce), Holder::with_service(project, service));
+            prop_assert_eq!(Record::decode(&record.encode()).expect("decodes"), record);
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = Record::decode(&bytes);
+        }
+    }
+}

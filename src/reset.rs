@@ -1,0 +1,141 @@
+//! Empties a registry: every claim is released one by one, and its files are moved to a
+//! numbered backup. Other processes may go on; what they claim meanwhile stands.
+
+use std::io;
+
+use camino::Utf8PathBuf;
+
+use crate::error::{Error, Op, Result};
+use crate::fs::Dir;
+use crate::fs::os::OsDir;
+use crate::index::{self, Document, IndexFile};
+use crate::migrate;
+use crate::place::Place;
+use crate::protocol::{Archive, Context, Refreshed, Released, refresh, release, sweep};
+use crate::record::Record;
+use crate::registry::Registry;
+
+/// The directory of all backups, in the registry's.
+const BACKUPS: &str = "backups";
+
+/// Most numbered backups.
+const BACKUPS_MAX: u32 = 10_000;
+
+/// What a reset did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reset {
+    /// The directory that holds the old state; `None` where there was none.
+    pub backup: Option<Utf8PathBuf>,
+    /// The claims that were released.
+    pub released: Vec<Record>,
+}
+
+impl Registry {
+    /// Releases every claim. The claims, their commits and the registry file (in the Python
+    /// system's form, so that it can be put back and is taken over again) are moved to a
+    /// new directory `backups/<number>`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where something cannot be moved: what was released
+    /// until then is in the backup, the rest is as before.
+    /// [`ErrorKind::Contended`](crate::ErrorKind::Contended) where another process is
+    /// writing the registry file and does not come to an end.
+    pub fn reset(&self) -> Result<Reset> {
+        let Some(place) = self.place_with_file()? else {
+            return Ok(Reset {
+                backup: None,
+                released: Vec::new(),
+            });
+        };
+        // What others wrote into the file belongs to the old state.
+        self.refresh_now(place)?;
+        let backup = create_backup(place)?;
+        let ports = backup
+            .create_dir("ports")
+            .at(Op::CreateDirectory, &backup, "ports")?;
+        let projects =
+            backup
+                .create_dir("projects")
+                .at(Op::CreateDirectory, &backup, "projects")?;
+        self.export(place, &backup)?;
+
+        let archive = Archive {
+            ports: &ports,
+            projects: &projects,
+        };
+        let mut released = Vec::new();
+        for record in self.records()?.flatten() {
+            if let Released::Done(record) = release(
+                &place.store,
+                record.holder(),
+                Some(record.nonce()),
+                Some(&archive),
+            )? {
+                released.push(record);
+            }
+        }
+        sweep(&place.store, || place.quarantine())?;
+        for dir in [&ports, &projects] {
+            dir.sync().at(Op::Sync, dir, "")?;
+        }
+        self.write_empty(place)?;
+        Ok(Reset {
+            backup: Some(backup.path().to_owned()),
+            released,
+        })
+    }
+
+    /// Writes the registry file as it is now to the backup, without portclaim's own key.
+    fn export(&self, place: &Place, backup: &OsDir) -> Result<()> {
+        if let Some(document) = migrate::read(place, self.file_name())? {
+            let file = IndexFile {
+                root: backup,
+                name: self.file_name(),
+            };
+            file.replace(
+                &place.store,
+                &place.store.staging,
+                &document.without_own_key().to_bytes(),
+            )?;
+            backup.sync().at(Op::Sync, backup, "")?;
+        }
+        Ok(())
+    }
+
+    /// Writes a new registry file, with whatever was claimed since.
+    fn write_empty(&self, place: &Place) -> Result<()> {
+        let file = IndexFile {
+            root: &place.root,
+            name: self.file_name(),
+        };
+        for round in 0..crate::protocol::ROUNDS_MAX {
+            let written = refresh(&place.store.index, true, |marked| {
+                let mut document = Document::new(self.range());
+                index::update(&mut document, &place.store, marked, self.range())?;
+                file.replace(&place.store, &place.store.staging, &document.to_bytes())
+            })?;
+            if written == Refreshed::Done {
+                return Ok(());
+            }
+            crate::protocol::pause(round);
+        }
+        Err(Error::contended(place.store.index.path().join("lock")))
+    }
+}
+
+fn create_backup(place: &Place) -> Result<OsDir> {
+    let root = &place.root;
+    let backups = root
+        .create_dir(BACKUPS)
+        .at(Op::CreateDirectory, root, BACKUPS)?;
+    for number in 1..=BACKUPS_MAX {
+        let name = number.to_string();
+        match backups.create_new_dir(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            answer => return answer.at(Op::CreateDirectory, &backups, &name),
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::AlreadyExists)).at(Op::CreateDirectory, &backups, "")
+}

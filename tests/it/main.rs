@@ -1,0 +1,1 @@
+//! Tests of the whole: the command line and the library as their users meet them.
