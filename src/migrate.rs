@@ -148,7 +148,7 @@ fn adopt_one(place: &Place, project: ProjectPath, port: Port) -> Result<Option<N
     let holder = Holder::new(project.clone());
     for _ in 0..SWEPT_RETRIES_MAX {
         let claimed = match lookup(store, &holder)? {
-            Lookup::Held(record) => record.port(),
+            Lookup::Held(record, _) => record.port(),
             _ => match acquire(store, &holder, &mut Only::new(port), || place.quarantine())? {
                 Acquired::New(record) if record.port() == port => {
                     return Ok(Some(Notice::Adopted { project, port }));

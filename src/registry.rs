@@ -19,8 +19,8 @@ use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Durability, Lookup, Refreshed, Released, acquire, committed, lookup, marks, picked,
-    refresh, release, sweep,
+    Acquired, Durability, Lookup, Refreshed, Released, acquire, committed, lookup, make_durable,
+    marks, picked, refresh, release, sweep,
 };
 use crate::record::Record;
 
@@ -320,24 +320,12 @@ impl Registry {
     /// ```
     pub fn claim(&self, request: &Request) -> Result<Claim> {
         let place = self.place_for_writing()?;
-        if let Lookup::Held(record) = lookup(&place.store, &request.holder)? {
+        if let Lookup::Held(record, flushed) = lookup(&place.store, &request.holder)? {
             if request.port.is_some_and(|port| port != record.port()) {
                 return Err(Error::taken(record.port(), Some(record)));
             }
-            // Flushes what its claimer may not have flushed yet.
-            return match acquire(
-                &place.store,
-                &request.holder,
-                &mut Only::new(record.port()),
-                || place.quarantine(),
-            )? {
-                Acquired::Existing(record) => Ok(Claim::new(self.clone(), record, false)),
-                Acquired::New(record) => {
-                    self.changed(place, false);
-                    Ok(Claim::new(self.clone(), record, true))
-                }
-                Acquired::Exhausted => Err(Error::contended(place.store.projects.path())),
-            };
+            make_durable(&place.store, &record, flushed)?;
+            return Ok(Claim::new(self.clone(), record, false));
         }
         let adopted = self.adopt(place)?;
         let acquired = match request.port {
@@ -426,12 +414,12 @@ impl Registry {
         let Some(place) = self.place_with_file()? else {
             return Ok(None);
         };
-        if let Lookup::Held(record) = lookup(&place.store, holder)? {
+        if let Lookup::Held(record, _) = lookup(&place.store, holder)? {
             return Ok(Some(record));
         }
         self.adopt_and_refresh(place)?;
         Ok(match lookup(&place.store, holder)? {
-            Lookup::Held(record) => Some(record),
+            Lookup::Held(record, _) => Some(record),
             _ => None,
         })
     }

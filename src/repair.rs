@@ -570,7 +570,7 @@ fn reclaim_known(place: &Place, known: &BTreeMap<Port, Holder>, port: Port) -> R
 
 /// Gives `holder` the port again, if it has none and the port can be had.
 fn reclaim(place: &Place, holder: &Holder, port: Port) -> Result<()> {
-    if matches!(lookup(&place.store, holder)?, Lookup::Held(_)) {
+    if matches!(lookup(&place.store, holder)?, Lookup::Held(..)) {
         return Ok(());
     }
     sweep_port(&place.store, port, || place.quarantine())?;

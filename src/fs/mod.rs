@@ -40,6 +40,15 @@ pub(crate) trait Dir: Sized {
     /// The same of an open file.
     fn read_file(&self, file: &Self::File, len_max: usize) -> io::Result<Vec<u8>>;
 
+    /// Returns the same of the file of this name, and whether it is [sealed](Dir::seal).
+    fn read_sealed(&self, name: &str, len_max: usize) -> io::Result<(Vec<u8>, bool)>;
+
+    /// Seals a file: notes that its name is durable, so that nobody needs to flush it again.
+    ///
+    /// POSIX `fchmod`: takes the write permission away. Whether the seal itself survives a
+    /// power cut does not matter, for it was put on after the flush.
+    fn seal(&self, file: &Self::File) -> io::Result<()>;
+
     /// Writes all of `bytes` at the beginning of a file that [`create`](Dir::create) opened.
     fn write(&self, file: &Self::File, bytes: &[u8]) -> io::Result<()>;
 

@@ -12,6 +12,8 @@ use super::mount::{self, Filesystem};
 
 /// Files are for their user alone: they name projects.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
+/// A sealed file: its user may read it.
+const SEALED_MODE: Mode = Mode::from_raw_mode(0o400);
 /// Directories likewise.
 const DIR_MODE: Mode = Mode::from_raw_mode(0o700);
 /// How often a call is repeated that a network file system answered with `ESTALE`.
@@ -227,6 +229,20 @@ impl Dir for OsDir {
                 return Ok(bytes);
             }
         }
+    }
+
+    fn read_sealed(&self, name: &str, len_max: usize) -> io::Result<(Vec<u8>, bool)> {
+        let file = self.open_for_reading(name)?;
+        let stat = fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL.into());
+        }
+        let sealed = !Mode::from_raw_mode(stat.st_mode).intersects(Mode::WUSR);
+        Ok((self.read_file(&file, len_max)?, sealed))
+    }
+
+    fn seal(&self, file: &OwnedFd) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::fchmod(file, SEALED_MODE))?)
     }
 
     fn write(&self, file: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {

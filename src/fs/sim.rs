@@ -38,6 +38,7 @@ struct State {
 #[derive(Default)]
 struct Inode {
     content: Vec<u8>,
+    sealed: bool,
     /// The open file that holds the lock.
     lock: Option<usize>,
 }
@@ -115,7 +116,7 @@ impl SimDir {
         with(&self.state, |state| {
             state.inodes.push(Inode {
                 content: content.to_vec(),
-                lock: None,
+                ..Inode::default()
             });
             let inode = state.inodes.len() - 1;
             state.dirs[self.dir].insert(name.to_owned(), inode);
@@ -170,6 +171,17 @@ impl Dir for SimDir {
             let content = &state.inodes[file.inode].content;
             Ok(content[..content.len().min(len_max + 1)].to_vec())
         })
+    }
+
+    fn read_sealed(&self, name: &str, len_max: usize) -> io::Result<(Vec<u8>, bool)> {
+        let file = self.open(name)?;
+        let sealed = self.step(|state| state.inodes[file.inode].sealed);
+        Ok((self.read_file(&file, len_max)?, sealed))
+    }
+
+    fn seal(&self, file: &SimFile) -> io::Result<()> {
+        self.step(|state| state.inodes[file.inode].sealed = true);
+        Ok(())
     }
 
     fn write(&self, file: &SimFile, bytes: &[u8]) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! A holder's port: the one that it has, else a new one. The order in which ports are
 //! tried is the caller's policy.
 
-use crate::error::{Corruption, Error, Result};
+use crate::error::{Corruption, Error, Op, Result};
 use crate::fs::Dir;
 use crate::net::Availability;
 use crate::port::Port;
@@ -12,7 +12,7 @@ use super::claim::{Attempt, Committed, claim, withdraw_commit};
 use super::mark::{Mark, Reason};
 use super::sweep::sweep_port;
 use super::withdraw::{Aside, Withdrawal, withdraw};
-use super::{Lookup, ROUNDS_MAX, Store, lookup, pause};
+use super::{Context, Flushed, Lookup, ROUNDS_MAX, Store, lookup, pause};
 
 /// Why a port was not had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +66,8 @@ pub(crate) fn acquire<D: Dir>(
 ) -> Result<Acquired> {
     for round in 0..ROUNDS_MAX {
         match lookup(store, holder)? {
-            Lookup::Held(record) => {
-                // Whoever committed it may not have flushed it yet, and may never.
-                store.sync_names()?;
+            Lookup::Held(record, flushed) => {
+                make_durable(store, &record, flushed)?;
                 return Ok(Acquired::Existing(record));
             }
             Lookup::Dangling(record) => {
@@ -142,7 +141,7 @@ fn try_ports<D: Dir>(
             }
         };
         match pending.commit(store) {
-            Ok(Committed::Own(record)) => {
+            Ok(Committed::Own(record, commit)) => {
                 let flushed = store.sync_names();
                 if let Err(error) = flushed {
                     // Not told, so not kept: a failed flush says that it may be lost.
@@ -150,6 +149,7 @@ fn try_ports<D: Dir>(
                     mark.finish();
                     return Err(error);
                 }
+                seal(store, &commit);
                 mark.finish();
                 return Ok(Some(Acquired::New(record)));
             }
@@ -165,6 +165,49 @@ fn try_ports<D: Dir>(
         }
     }
     Ok(Some(Acquired::Exhausted))
+}
+
+/// Makes a commit durable that a look-up found, unless it is known to be.
+pub(crate) fn make_durable<D: Dir>(
+    store: &Store<D>,
+    record: &Record,
+    flushed: Flushed,
+) -> Result<()> {
+    if flushed == Flushed::Yes || !store.is_durable() {
+        return Ok(());
+    }
+    // Opened before the names are flushed: the seal goes on a file whose name that covered. A
+    // later commit under the name is not this file. The contents are flushed as well, for a
+    // claimer with a volatile store did not.
+    let files = [
+        (&store.ports, crate::record::claim_name(record.port())),
+        (&store.projects, record.holder().key()),
+    ];
+    let mut commit = None;
+    for (dir, name) in &files {
+        match dir.open(name) {
+            Ok(file) => {
+                dir.sync_file(&file).at(Op::Sync, *dir, name)?;
+                commit = Some(file);
+            }
+            // Released since the look-up: there is nothing to keep.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).at(Op::Open, *dir, name),
+        }
+    }
+    store.sync_names()?;
+    if let Some(commit) = commit {
+        seal(store, &commit);
+    }
+    Ok(())
+}
+
+/// Seals a commit whose name was flushed. Where that fails (a read-only disk, another user's
+/// file), whoever looks it up flushes it again.
+fn seal<D: Dir>(store: &Store<D>, commit: &D::File) {
+    if store.is_durable() {
+        let _ = store.projects.seal(commit);
+    }
 }
 
 /// Takes a commit back, best effort, in a release's order.

@@ -33,8 +33,9 @@ pub(super) struct Pending<D: Dir> {
 }
 
 /// Whose claim was committed.
-pub(super) enum Committed {
-    Own(Record),
+pub(super) enum Committed<D: Dir> {
+    /// This one. The file is the commit, open, to be sealed.
+    Own(Record, D::File),
     /// The holder was given this port by another process first.
     Other,
 }
@@ -136,12 +137,12 @@ impl<D: Dir> Pending<D> {
 
     /// Commits the claim, unless the holder has a port already. Where the answer is an
     /// error, or another's record, the claim is given up.
-    pub(super) fn commit(self, store: &Store<D>) -> Result<Committed> {
+    pub(super) fn commit(self, store: &Store<D>) -> Result<Committed<D>> {
         let staged = format!("{}-{}", self.port(), self.record.nonce());
         let answer = self
             .stage(store, &staged)
-            .and_then(|()| self.publish(store, &staged));
-        if let Ok(Committed::Own(_)) = answer {
+            .and_then(|file| self.publish(store, &staged, file));
+        if let Ok(Committed::Own(..)) = answer {
             // Nothing is pending any more. Earlier than the flush that follows, so that a
             // release does not meet the lock.
             store.ports.unlock(&self.file);
@@ -152,7 +153,7 @@ impl<D: Dir> Pending<D> {
         answer
     }
 
-    fn stage(&self, store: &Store<D>, staged: &str) -> Result<()> {
+    fn stage(&self, store: &Store<D>, staged: &str) -> Result<D::File> {
         let dir = &store.staging;
         let file = dir.create(staged).at(Op::Create, dir, staged)?;
         dir.write(&file, &self.record.encode())
@@ -160,22 +161,22 @@ impl<D: Dir> Pending<D> {
         if store.is_durable() {
             dir.sync_file(&file).at(Op::Sync, dir, staged)?;
         }
-        Ok(())
+        Ok(file)
     }
 
-    fn publish(&self, store: &Store<D>, staged: &str) -> Result<Committed> {
+    fn publish(&self, store: &Store<D>, staged: &str, file: D::File) -> Result<Committed<D>> {
         let dir = &store.projects;
         let key = self.record.holder().key();
         for round in 0..ROUNDS_MAX {
             let failure = match store.staging.publish(staged, dir, &key) {
-                Ok(()) => return Ok(Committed::Own(self.record.clone())),
+                Ok(()) => return Ok(Committed::Own(self.record.clone(), file)),
                 Err(error) => error,
             };
             // The name tells whether it was published: a network server that is asked twice
             // answers the second time that the name exists.
             match read_record(dir, &key)? {
                 Some(Ok(there)) if there.nonce() == self.record.nonce() => {
-                    return Ok(Committed::Own(there));
+                    return Ok(Committed::Own(there, file));
                 }
                 Some(Ok(there)) if there.holder() == self.record.holder() => {
                     if let Some(Ok(claim)) = read_claim(store, there.port())?

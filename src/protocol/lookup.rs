@@ -16,11 +16,20 @@ pub(crate) enum Lookup {
     /// It has none.
     Absent,
     /// It has this one: both files carry the nonce (MATCHING).
-    Held(Record),
+    Held(Record, Flushed),
     /// Its commit is there, and the claim is not, or another's, or damaged.
     Dangling(Record),
     /// Its commit cannot be read as a record.
     Damaged(Corruption),
+}
+
+/// Whether a commit is known to survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Its seal says so.
+    Yes,
+    /// Whoever published it may not have flushed it yet, and may never.
+    Unknown,
 }
 
 /// Reads the file `name` as a record: `None` where there is no such file.
@@ -31,7 +40,15 @@ pub(crate) fn read_record<D: Dir>(
     dir: &D,
     name: &str,
 ) -> Result<Option<Result<Record, Corruption>>> {
-    match dir.read(name, LEN_MAX) {
+    decoded(dir, name, dir.read(name, LEN_MAX))
+}
+
+fn decoded<D: Dir>(
+    dir: &D,
+    name: &str,
+    read: io::Result<Vec<u8>>,
+) -> Result<Option<Result<Record, Corruption>>> {
+    match read {
         Ok(bytes) => Ok(Some(Record::decode(&bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -65,7 +82,17 @@ pub(super) fn check_port(record: Record, port: Port) -> Result<Record, Corruptio
 /// The answer held at some moment during the call.
 pub(crate) fn lookup<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Lookup> {
     let key = holder.key();
-    let commit = match read_record(&store.projects, &key)? {
+    let mut flushed = Flushed::Unknown;
+    let read = store
+        .projects
+        .read_sealed(&key, LEN_MAX)
+        .map(|(bytes, sealed)| {
+            if sealed {
+                flushed = Flushed::Yes;
+            }
+            bytes
+        });
+    let commit = match decoded(&store.projects, &key, read)? {
         None => return Ok(Lookup::Absent),
         Some(Err(Corruption::NewerFormat(format))) => {
             let path = store.projects.path().join(&key);
@@ -78,7 +105,7 @@ pub(crate) fn lookup<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Lookup
         Some(Ok(record)) => record,
     };
     Ok(match read_claim(store, commit.port())? {
-        Some(Ok(claim)) if claim.nonce() == commit.nonce() => Lookup::Held(commit),
+        Some(Ok(claim)) if claim.nonce() == commit.nonce() => Lookup::Held(commit, flushed),
         _ => Lookup::Dangling(commit),
     })
 }

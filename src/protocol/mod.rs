@@ -44,8 +44,8 @@ mod testing;
 mod tests;
 mod withdraw;
 
-pub(crate) use acquire::{Acquired, Picker, Rejection, acquire};
-pub(crate) use lookup::{Lookup, committed, lookup, read_claim, read_held, read_record};
+pub(crate) use acquire::{Acquired, Picker, Rejection, acquire, make_durable};
+pub(crate) use lookup::{Flushed, Lookup, committed, lookup, read_claim, read_held, read_record};
 pub(crate) use mark::{Marked, Refreshed, marks, picked, refresh};
 pub(crate) use release::{Archive, Released, release};
 pub(crate) use sweep::{Swept, sweep, sweep_port, sweep_staging};

@@ -59,7 +59,7 @@ pub(crate) fn release<D: Dir>(
                 }
                 continue;
             }
-            Lookup::Held(record) => record,
+            Lookup::Held(record, _) => record,
         };
         if only.is_some_and(|nonce| nonce != record.nonce()) {
             return Ok(Released::Superseded(record));

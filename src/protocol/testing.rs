@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::{Acquired, Durability, Lookup, Picker, Rejection, Store, acquire, lookup};
+#[cfg(loom)]
+use super::{Acquired, acquire};
+use super::{Durability, Lookup, Picker, Rejection, Store, lookup};
 use crate::error::Result;
 use crate::fs::Dir;
 use crate::fs::sim::{Fault, SimDir};
@@ -21,6 +23,10 @@ pub(super) fn holder(project: &str) -> Holder {
     Holder::new(ProjectPath::from_normal(project).expect("a path"))
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the protocol asks for a fallible one"
+)]
 pub(super) fn quarantine() -> Result<SimDir> {
     let [dir] = SimDir::disk(["quarantine"], &[]);
     Ok(dir)
@@ -85,6 +91,7 @@ impl Picker for Fixed {
 }
 
 /// Acquires a port and returns it, `None` where the ports are exhausted.
+#[cfg(loom)]
 pub(super) fn take(store: &Store<SimDir>, project: &str, ports: &[u16]) -> Option<Port> {
     match acquire(store, &holder(project), &mut Fixed::new(ports), quarantine).expect("acquire") {
         Acquired::Existing(record) | Acquired::New(record) => Some(record.port()),
@@ -94,7 +101,7 @@ pub(super) fn take(store: &Store<SimDir>, project: &str, ports: &[u16]) -> Optio
 
 pub(super) fn held(store: &Store<SimDir>, project: &str) -> Option<Port> {
     match lookup(store, &holder(project)).expect("lookup") {
-        Lookup::Held(record) => Some(record.port()),
+        Lookup::Held(record, _) => Some(record.port()),
         _ => None,
     }
 }

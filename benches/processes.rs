@@ -1,0 +1,210 @@
+//! Whole processes side by side: what `portclaim` costs beside a program that does nothing,
+//! and beside trop, the fastest peer, where that is installed.
+//!
+//! ```sh
+//! cargo bench --bench processes                 # as .cargo/config.toml builds it: static on Linux
+//! PORTCLAIM_BENCH_TROP=path/to/trop cargo bench --bench processes
+//! ```
+//!
+//! The commands of one comparison take turns, so that a machine which changes its speed
+//! changes it for all of them; medians and ratios are printed.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark is a program of its own"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Runs of each command that count.
+const RUNS: usize = 400;
+/// Processes that start at once.
+const BURST: usize = 256;
+/// How often a burst is started.
+const BURSTS: usize = 5;
+
+type Prepare<'a> = Box<dyn FnMut(usize) -> Command + 'a>;
+
+fn main() {
+    let root =
+        tempfile::tempdir_in(std::env::current_dir().expect("a directory")).expect("a directory");
+    let portclaim = PathBuf::from(env!("CARGO_BIN_EXE_portclaim"));
+    let trop = std::env::var_os("PORTCLAIM_BENCH_TROP").map(PathBuf::from);
+
+    for claims in [0, 1_000, 1_111] {
+        let home = home(root.path(), &format!("warm-{claims}"));
+        fill(&portclaim, &home, claims);
+        let project = project(&home, "warm");
+        ours(&portclaim, &home, "allocate", &project)
+            .status()
+            .expect("runs");
+        let mut commands: Vec<(&str, Prepare<'_>)> = vec![
+            ("true", Box::new(|_| Command::new("true"))),
+            (
+                "portclaim show",
+                Box::new(|_| ours(&portclaim, &home, "show", &project)),
+            ),
+            (
+                "portclaim allocate",
+                Box::new(|_| ours(&portclaim, &home, "allocate", &project)),
+            ),
+        ];
+        if let Some(trop) = &trop {
+            theirs(trop, &home, &project).status().expect("runs");
+            commands.push(("trop reserve", Box::new(|_| theirs(trop, &home, &project))));
+        }
+        compare(
+            &format!("a project that has its port, {} claims", claims + 1),
+            commands,
+        );
+    }
+
+    for claims in [0, 1_000] {
+        let home = home(root.path(), &format!("new-{claims}"));
+        fill(&portclaim, &home, claims);
+        let new = |kind: &str, run: usize| project(&home, &format!("{kind}-{run}"));
+        // Given back after each measurement, so that the count stays.
+        let mut commands: Vec<(&str, Prepare<'_>)> = vec![
+            ("true", Box::new(|_| Command::new("true"))),
+            (
+                "portclaim allocate",
+                Box::new(|run| ours(&portclaim, &home, "allocate", &new("a", run))),
+            ),
+        ];
+        if let Some(trop) = &trop {
+            for run in 0..claims {
+                theirs(trop, &home, &project(&home, &format!("filled-{run}")))
+                    .status()
+                    .expect("runs");
+            }
+            commands.push((
+                "trop reserve",
+                Box::new(|run| theirs(trop, &home, &new("t", run))),
+            ));
+        }
+        compare(
+            &format!("a new project, {claims} claims, durable"),
+            commands,
+        );
+    }
+
+    for tool in ["portclaim", "trop"] {
+        let mut times = Vec::new();
+        for burst in 0..BURSTS {
+            let home = home(root.path(), &format!("burst-{tool}-{burst}"));
+            let projects: Vec<PathBuf> = (0..BURST)
+                .map(|number| project(&home, &number.to_string()))
+                .collect();
+            let mut commands: Vec<Command> = match (tool, &trop) {
+                ("portclaim", _) => projects
+                    .iter()
+                    .map(|path| ours(&portclaim, &home, "allocate", path))
+                    .collect(),
+                (_, Some(trop)) => projects
+                    .iter()
+                    .map(|path| theirs(trop, &home, path))
+                    .collect(),
+                (_, None) => continue,
+            };
+            let began = Instant::now();
+            let children: Vec<_> = commands
+                .iter_mut()
+                .map(|command| command.spawn().expect("starts"))
+                .collect();
+            let failed = children
+                .into_iter()
+                .filter_map(|mut child| child.wait().ok())
+                .filter(|status| !status.success())
+                .count();
+            times.push(began.elapsed());
+            assert_eq!(failed, 0, "{tool}: failures");
+        }
+        if !times.is_empty() {
+            println!(
+                "{BURST} processes at once, {tool:10} median {:>9.1} ms",
+                millis(median(&mut times))
+            );
+        }
+    }
+}
+
+fn home(root: &Path, name: &str) -> PathBuf {
+    let home = root.join(name);
+    std::fs::create_dir_all(&home).expect("a directory");
+    home
+}
+
+fn project(home: &Path, name: &str) -> PathBuf {
+    let path = home.join("projects").join(name);
+    std::fs::create_dir_all(&path).expect("a directory");
+    path
+}
+
+fn fill(portclaim: &Path, home: &Path, claims: usize) {
+    for number in 0..claims {
+        let path = home.join("projects").join(format!("filled-{number}"));
+        ours(portclaim, home, "allocate", &path)
+            .status()
+            .expect("runs");
+    }
+}
+
+fn ours(portclaim: &Path, home: &Path, verb: &str, project: &Path) -> Command {
+    let mut command = Command::new(portclaim);
+    command
+        .arg(verb)
+        .arg(project)
+        .env("HOME", home)
+        .env("INTERCEPTOR_PORT_MIN", "8000");
+    quiet(command)
+}
+
+fn theirs(trop: &Path, home: &Path, project: &Path) -> Command {
+    let mut command = Command::new(trop);
+    command
+        .arg("reserve")
+        .current_dir(project)
+        .env("HOME", home);
+    quiet(command)
+}
+
+fn quiet(mut command: Command) -> Command {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn compare(title: &str, mut commands: Vec<(&str, Prepare<'_>)>) {
+    let mut times: Vec<Vec<Duration>> = commands.iter().map(|_| Vec::with_capacity(RUNS)).collect();
+    for run in 0..RUNS {
+        for ((_, prepare), times) in commands.iter_mut().zip(&mut times) {
+            let mut command = quiet(prepare(run));
+            let began = Instant::now();
+            command.status().expect("runs");
+            times.push(began.elapsed());
+        }
+    }
+    println!("{title}");
+    let floor = median(&mut times[0]);
+    for ((name, _), times) in commands.iter().zip(&mut times) {
+        let median = median(times);
+        println!(
+            "  {name:20} median {:>7.3} ms  {:>5.2} x true",
+            millis(median),
+            median.as_secs_f64() / floor.as_secs_f64()
+        );
+    }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
