@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use portclaim::Port;
 
 /// Gives every project a stable port of its own, and never one port to two
 #[derive(Parser)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 #[command(name = "portclaim", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -43,15 +45,18 @@ Environment (flags win, an empty variable counts as unset):
   NO_COLOR                    no colour";
 
 #[derive(Subcommand)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) enum Command {
     /// Print the project's port, and give it one if it has none
     Allocate {
         /// The project's directory [default: the current one]
+        #[arg(value_parser = any_path())]
         path: Option<PathBuf>,
     },
     /// Print the project's port
     Show {
         /// The project's directory [default: the current one]
+        #[arg(value_parser = any_path())]
         path: Option<PathBuf>,
     },
     /// List all projects that have a port
@@ -59,6 +64,7 @@ pub(super) enum Command {
     /// Give the project's port back
     Remove {
         /// The project's directory [default: the current one]
+        #[arg(value_parser = any_path())]
         path: Option<PathBuf>,
     },
     /// Tell who has claimed a port, and whether it is in use
@@ -87,4 +93,9 @@ pub(super) enum Command {
     },
     /// Print the man page
     Man,
+}
+
+/// An empty path is the current directory; clap's own parser of paths refuses it.
+fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }

@@ -11,6 +11,7 @@ mod doctor;
 mod generate;
 mod index;
 mod list;
+mod quick;
 mod remove;
 mod report;
 mod reset;
@@ -23,7 +24,7 @@ use report::{Failure, Outcome};
 use settings::Settings;
 
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match quick::parse(std::env::args_os().skip(1)).map_or_else(Cli::try_parse, Ok) {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error),
     };
