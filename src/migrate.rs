@@ -11,8 +11,9 @@ use crate::place::Place;
 use crate::port::Port;
 use crate::project::{Holder, ProjectPath};
 use crate::protocol::{
-    Acquired, Lookup, Picker, Rejection, acquire, committed, lookup, marks, sweep_port,
+    Acquired, Context, Lookup, Picker, Rejection, acquire, committed, lookup, marks, sweep_port,
 };
+use crate::record::claim_name;
 
 /// How often a mapping's port is tried whose claim is neither committed nor removed.
 const SWEPT_RETRIES_MAX: u32 = 3;
@@ -106,18 +107,21 @@ fn claims_are_lost(place: &Place, document: &Document) -> Result<bool> {
     let Some(ours) = document.ours() else {
         return Ok(false);
     };
-    if ours.is_empty() {
-        return Ok(false);
+    // A claim that stands is the rule, and ends the search.
+    for port in ours.iter() {
+        let name = claim_name(port);
+        match place.store.ports.inspect(&name) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Ok(_) => return Ok(false),
+            Err(error) => return Err(error).at(Op::Inspect, &place.store.ports, &name),
+        }
     }
-    // The claims first: one that is released in between has its mark by then.
-    let present = index::present(&place.store.ports)?;
+    // The marks after the claims: one that was released in between has its mark by now.
     let mut marked = PortSet::new();
     for mark in marks(&place.store.index)? {
         marked.insert(mark.port);
     }
-    Ok(ours
-        .iter()
-        .all(|port| !present.contains(port) && !marked.contains(port)))
+    Ok(!ours.is_empty() && ours.iter().all(|port| !marked.contains(port)))
 }
 
 /// Returns how many became claims. Each is reported by itself if `each` says so.

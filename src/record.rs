@@ -29,7 +29,7 @@ impl Nonce {
     /// Draws a new one.
     pub(crate) fn random() -> std::io::Result<Nonce> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
+        draw(&mut bytes)?;
         Ok(Nonce(bytes))
     }
 
@@ -43,6 +43,24 @@ impl Nonce {
             .ok()
             .map(|number| Nonce(number.to_be_bytes()))
     }
+}
+
+/// One system call. (The crate that serves other systems opens devices where the C library is
+/// linked statically.)
+#[cfg(target_os = "linux")]
+fn draw(bytes: &mut [u8]) -> std::io::Result<()> {
+    use rustix::rand::{GetRandomFlags, getrandom};
+    let wanted = bytes.len();
+    // Up to 256 bytes come whole.
+    match rustix::io::retry_on_intr(|| getrandom(&mut *bytes, GetRandomFlags::empty()))? {
+        count if count == wanted => Ok(()),
+        _ => Err(std::io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn draw(bytes: &mut [u8]) -> std::io::Result<()> {
+    Ok(getrandom::fill(bytes)?)
 }
 
 impl std::fmt::Display for Nonce {

@@ -87,19 +87,22 @@ pub(crate) fn registry_file(path: &Path) -> Result<(Utf8PathBuf, String)> {
     if typed.is_empty() {
         return refuse("it is empty");
     }
-    let is_dir = match rustix::fs::stat(path) {
-        Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
-        Err(_) => false,
+    let kind = |stat: rustix::io::Result<rustix::fs::Stat>| {
+        stat.map_or(FileType::Unknown, |stat| {
+            FileType::from_raw_mode(stat.st_mode)
+        })
     };
-    if is_dir || typed.ends_with(b"/") {
-        return refuse("it is a directory, and should be a file");
-    }
     let mut path = path.to_owned();
-    if rustix::fs::readlink(&path, Vec::new()).is_ok() {
+    let mut found = kind(rustix::fs::lstat(&path));
+    if found == FileType::Symlink {
         match path.canonicalize() {
             Ok(target) => path = target,
             Err(_) => return refuse("it is a symbolic link to nothing"),
         }
+        found = kind(rustix::fs::lstat(&path));
+    }
+    if found == FileType::Directory || typed.ends_with(b"/") {
+        return refuse("it is a directory, and should be a file");
     }
     let Ok(path) = Utf8PathBuf::from_path_buf(path) else {
         return refuse("it is not UTF-8");

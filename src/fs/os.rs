@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
@@ -18,6 +19,9 @@ const SEALED_MODE: Mode = Mode::from_raw_mode(0o400);
 const DIR_MODE: Mode = Mode::from_raw_mode(0o700);
 /// How often a call is repeated that a network file system answered with `ESTALE`.
 const STALE_RETRIES_MAX: u32 = 3;
+
+/// How many bytes the first call reads: a record. Each further one, sixteen times as many.
+const READ_LEN: usize = 2048;
 
 /// An open directory.
 #[derive(Debug)]
@@ -213,21 +217,21 @@ impl Dir for OsDir {
     }
 
     fn read_file(&self, file: &OwnedFd, len_max: usize) -> io::Result<Vec<u8>> {
-        // Records fit the first read: a short read of a regular file is its end.
-        let mut bytes = Vec::new();
-        let mut room = [0; 4096];
+        let mut bytes = Vec::with_capacity(READ_LEN.min(len_max + 1));
         loop {
-            let wanted = room.len().min(len_max + 1 - bytes.len());
-            let count = match retry_on_intr(|| {
-                rustix::io::pread(file, &mut room[..wanted], bytes.len() as u64)
-            }) {
+            let from = bytes.len();
+            let spare = bytes.capacity() - from;
+            match retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut bytes), from as u64))
+            {
                 Err(Errno::ISDIR | Errno::SPIPE) => return Err(Errno::INVAL.into()),
                 answer => answer?,
             };
-            bytes.extend_from_slice(&room[..count]);
-            if count < wanted || bytes.len() > len_max {
+            // A short read of a regular file is its end.
+            if bytes.len() - from < spare || bytes.len() > len_max {
+                bytes.truncate(len_max + 1);
                 return Ok(bytes);
             }
+            bytes.reserve(bytes.len() * 15);
         }
     }
 
