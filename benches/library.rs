@@ -22,8 +22,8 @@ use portclaim::{Durability, Holder, IndexPolicy, PortRange, ProjectPath, Registr
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 /// Operations of each kind that count, in batches: a batch of one side, then one of the other.
-const ROUNDS: usize = 200;
-const BATCH: usize = 10;
+const ROUNDS: usize = 100;
+const BATCH: usize = 50;
 /// What a record is as long as, bytes.
 const RECORD: [u8; 130] = [b'x'; 130];
 
@@ -61,27 +61,24 @@ fn compare(root: &Utf8PathBuf, claims: usize) {
     let mut number = 0;
     for _ in 0..ROUNDS {
         let numbers = number..number + BATCH;
+        let holders: Vec<Holder> = numbers
+            .clone()
+            .map(|number| holder("new", number))
+            .collect();
+        let requests: Vec<Request> = holders.iter().cloned().map(Request::new).collect();
         number += BATCH;
         let mut records = Vec::with_capacity(BATCH);
         times[0].push(timed(|| {
-            for number in numbers.clone() {
-                records.push(
-                    registry
-                        .claim(&Request::new(holder("new", number)))
-                        .expect("a port")
-                        .keep(),
-                );
+            for request in &requests {
+                records.push(registry.claim(request).expect("a port").keep());
             }
         }));
         times[1].push(timed(|| {
             numbers.clone().for_each(|number| raw.claim(number));
         }));
         times[2].push(timed(|| {
-            for number in numbers.clone() {
-                registry
-                    .find(&holder("new", number))
-                    .expect("reads")
-                    .expect("a port");
+            for holder in &holders {
+                registry.find(holder).expect("reads").expect("a port");
             }
         }));
         times[3].push(timed(|| {

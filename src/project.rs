@@ -78,21 +78,24 @@ impl fmt::Display for ProjectPath {
 pub struct Holder {
     project: ProjectPath,
     service: String,
+    key: Box<str>,
 }
 
 impl Holder {
     /// Returns the unnamed service of `project`.
     #[must_use]
     pub fn new(project: ProjectPath) -> Holder {
-        Holder {
-            project,
-            service: String::new(),
-        }
+        Holder::with_service(project, String::new())
     }
 
     /// Returns the service `service` of `project`; an empty name is the unnamed one.
     pub(crate) fn with_service(project: ProjectPath, service: String) -> Holder {
-        Holder { project, service }
+        let key = key(&project, &service).into();
+        Holder {
+            project,
+            service,
+            key,
+        }
     }
 
     /// Returns the project.
@@ -109,17 +112,20 @@ impl Holder {
 
     /// Returns the file name of this holder's commit: a hash, because a path can be
     /// longer than a file name may be and contains slashes.
-    pub(crate) fn key(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(self.project.as_str());
-        // A path contains no NUL, so no two pairs give the same bytes.
-        hash.update([0]);
-        hash.update(&self.service);
-        let digest = hash.finalize();
-        let mut key = hex(&digest[..16]);
-        key.push_str(crate::record::SUFFIX);
-        key
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
+}
+
+fn key(project: &ProjectPath, service: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(project.as_str());
+    // A path contains no NUL, so no two pairs give the same bytes.
+    hash.update([0]);
+    hash.update(service);
+    let mut key = hex(&hash.finalize()[..16]);
+    key.push_str(crate::record::SUFFIX);
+    key
 }
 
 /// Returns `bytes` in lower-case hexadecimal digits.
@@ -153,7 +159,9 @@ mod tests {
     fn a_key_tells_projects_and_services_apart_and_never_changes() {
         let key = |path: &str, service: &str| {
             let project = ProjectPath::from_normal(path).expect("path");
-            Holder::with_service(project, service.to_owned()).key()
+            Holder::with_service(project, service.to_owned())
+                .key()
+                .to_owned()
         };
         // First 16 bytes of sha256("/a\0"), by sha256sum: the names on users' disks.
         assert_eq!(key("/a", ""), "d24a5d125d6c74b235cf8b08600680cc.claim");

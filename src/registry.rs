@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::claim::Claim;
-use crate::error::{Error, Result};
+use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::mount::Filesystem;
-use crate::fs::os::OsDir;
-use crate::index::{self, Document, present};
-use crate::migrate::{self, Adopted, Only};
+use crate::fs::os::{Fingerprint, OsDir};
+use crate::index::{Hints, present};
+use crate::migrate::{self, Only};
 use crate::net::{Availability, probe};
 use crate::notice::Notice;
 use crate::pick::RangePicker;
@@ -19,8 +19,8 @@ use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Durability, Lookup, Refreshed, Released, acquire, committed, lookup, make_durable,
-    marks, picked, refresh, release, sweep,
+    Acquired, Context, Durability, Lookup, Refreshed, Released, acquire, committed, lookup,
+    make_durable, marks, picked, refresh, release, sweep,
 };
 use crate::record::Record;
 
@@ -134,6 +134,7 @@ impl Options {
                 options: self,
                 place: OnceLock::new(),
                 notices: Mutex::default(),
+                hints: Mutex::default(),
             }),
         };
         registry.place()?;
@@ -211,11 +212,20 @@ pub struct Registry {
     inner: Arc<Inner>,
 }
 
+/// What the registry file said.
+struct Known {
+    hints: Arc<Hints>,
+    /// Whether it must be written anew, whatever the marks say.
+    rewrite: bool,
+}
+
 struct Inner {
     root: Utf8PathBuf,
     options: Options,
     place: OnceLock<Place>,
     notices: Mutex<Vec<Notice>>,
+    /// What the registry file said when it was looked at last, and nothing was to be adopted.
+    hints: Mutex<Option<(Fingerprint, Arc<Hints>)>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -273,7 +283,7 @@ impl Registry {
         match OsDir::open_root(&self.inner.root) {
             Ok(dir) => Ok(Some(dir.filesystem().clone())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(crate::error::Op::Open, &self.inner.root, error)),
+            Err(error) => Err(Error::io(Op::Open, &self.inner.root, error)),
         }
     }
 
@@ -330,7 +340,7 @@ impl Registry {
         let adopted = self.adopt(place)?;
         let acquired = match request.port {
             Some(port) => self.acquire_port(place, &request.holder, port),
-            None => self.acquire_from(place, request, adopted.document.as_ref()),
+            None => self.acquire_from(place, request, &adopted.hints),
         };
         let (record, is_new) = match acquired {
             Ok(Acquired::Existing(record)) => (record, false),
@@ -360,32 +370,14 @@ impl Registry {
     }
 
     /// Searches the range; if it is exhausted, sweeps once and searches again.
-    fn acquire_from(
-        &self,
-        place: &Place,
-        request: &Request,
-        document: Option<&Document>,
-    ) -> Result<Acquired> {
+    fn acquire_from(&self, place: &Place, request: &Request, hints: &Hints) -> Result<Acquired> {
         let range = request.range.unwrap_or(self.range());
         let marked = marks(&place.store.index)?;
         let recent: Vec<Port> = picked(&marked).collect();
-        let start = index::next_available(document, &recent, range);
+        let start = hints.start(&recent, range);
         // The index may know the port of a project whose claim and commit were both lost.
-        let known = document.and_then(|document| {
-            let project = request.holder.project();
-            let is_unnamed = request.holder.service().is_empty();
-            document
-                .mappings()
-                .find(|(path, _)| is_unnamed && *path == project)
-                .map(|(_, port)| port)
-        });
-        let spared = || {
-            document
-                .into_iter()
-                .flat_map(Document::kept)
-                .filter_map(|kept| kept.port)
-                .collect()
-        };
+        let known = hints.port_of(&request.holder);
+        let spared = || hints.spared.iter().copied().collect();
         let mut swept = false;
         loop {
             let mut picker = RangePicker::new(&place.store.ports, range, start, known, spared());
@@ -482,10 +474,13 @@ impl Registry {
         let allocated = self.records()?.flatten().count();
         let present = present(&place.store.ports)?;
         let claimed = present.iter().filter(|&port| range.contains(port)).count();
-        let document = migrate::read(place, &self.inner.options.file_name)?;
+        let hints = migrate::read(place, self.file_name())?
+            .as_ref()
+            .map(Hints::of)
+            .unwrap_or_default();
         let marked = marks(&place.store.index)?;
         let recent: Vec<Port> = picked(&marked).collect();
-        let start = index::next_available(document.as_ref(), &recent, range);
+        let start = hints.start(&recent, range);
         Ok(Summary {
             range,
             allocated: u32::try_from(allocated).unwrap_or(u32::MAX),
@@ -508,8 +503,8 @@ impl Registry {
             Some(place) if claim.is_none() => present(&place.store.ports)?.contains(port),
             _ => false,
         };
-        let availability = probe(port)
-            .map_err(|error| Error::io(crate::error::Op::Bind, format!("port {port}"), error))?;
+        let availability =
+            probe(port).map_err(|error| Error::io(Op::Bind, format!("port {port}"), error))?;
         Ok(PortState {
             claim,
             unsettled,
@@ -605,18 +600,49 @@ impl Registry {
         }
     }
 
-    /// Makes claims of what others wrote into the registry file.
-    fn adopt(&self, place: &Place) -> Result<Adopted> {
-        let mut adopted = migrate::adopt(place, &self.inner.options.file_name)?;
-        self.notice(std::mem::take(&mut adopted.notices));
-        Ok(adopted)
+    /// Makes claims of what others wrote into the registry file. The file is read only if it
+    /// is not as it was the last time.
+    fn adopt(&self, place: &Place) -> Result<Known> {
+        let name = self.file_name();
+        let seen = place
+            .root
+            .fingerprint(name)
+            .at(Op::Inspect, &place.root, name)?;
+        let mut cache = self
+            .inner
+            .hints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let (Some(seen), Some((cached, hints))) = (seen, &*cache)
+            && seen == *cached
+        {
+            return Ok(Known {
+                hints: hints.clone(),
+                rewrite: false,
+            });
+        }
+        *cache = None;
+        drop(cache);
+        let adopted = migrate::adopt(place, name)?;
+        self.notice(adopted.notices);
+        let hints = Arc::new(adopted.document.as_ref().map(Hints::of).unwrap_or_default());
+        let rewrite = adopted.rewrite;
+        // Looked at before it was read: what is written in between shows the next time.
+        if let (Some(seen), false) = (seen, rewrite) {
+            let cached = Some((seen, hints.clone()));
+            *self
+                .inner
+                .hints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = cached;
+        }
+        Ok(Known { hints, rewrite })
     }
 
     /// The same before reading, and the index follows; also where a process was killed
     /// before it could bring it up to date.
     fn adopt_and_refresh(&self, place: &Place) -> Result<()> {
-        let adopted = self.adopt(place)?;
-        let rewrite = adopted.rewrite && adopted.bytes.is_some();
+        let rewrite = self.adopt(place)?.rewrite;
         if rewrite || !marks(&place.store.index)?.is_empty() {
             self.changed(place, rewrite);
         }
@@ -669,16 +695,12 @@ impl Registry {
         let root = match OsDir::open_root(&self.inner.root) {
             Ok(root) => root,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io(crate::error::Op::Open, &self.inner.root, error)),
+            Err(error) => return Err(Error::io(Op::Open, &self.inner.root, error)),
         };
         match root.inspect(&self.inner.options.file_name) {
             Ok(_) => self.place_for_writing().map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(
-                crate::error::Op::Inspect,
-                self.index_path(),
-                error,
-            )),
+            Err(error) => Err(Error::io(Op::Inspect, self.index_path(), error)),
         }
     }
 

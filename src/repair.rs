@@ -316,7 +316,7 @@ fn kind_of(meta: Meta) -> &'static str {
 /// Returns why a claim is not committed.
 fn uncommitted(place: &Place, claim: &Record) -> Result<Option<&'static str>> {
     Ok(
-        match read_record(&place.store.projects, &claim.holder().key())? {
+        match read_record(&place.store.projects, claim.holder().key())? {
             Some(Ok(commit)) if commit.nonce() == claim.nonce() => None,
             Some(Ok(_)) => Some("its project holds another port"),
             Some(Err(_)) => Some("its commit cannot be read"),
@@ -520,7 +520,7 @@ fn mend_commits(place: &Place, file: Option<&Document>) -> Result<()> {
     }
     for port in index::present(&place.store.ports)?.iter() {
         if let Some(Ok(claim)) = read_claim(&place.store, port)?
-            && damaged.contains(&claim.holder().key())
+            && damaged.iter().any(|name| name == claim.holder().key())
         {
             reclaim(place, claim.holder(), port)?;
         }

@@ -43,6 +43,16 @@ pub(crate) struct Meta {
     pub(crate) user: u32,
 }
 
+/// Tells whether a file is as it was; see [`OsDir::fingerprint`]. Times may be as coarse as the
+/// kernel's clock tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    file: (i128, i128),
+    len: i128,
+    written: (i128, i128),
+    changed: (i128, i128),
+}
+
 impl OsDir {
     /// Opens the directory `path`, following links in it. `NotFound` where there is none.
     pub(crate) fn open_root(path: &Utf8Path) -> io::Result<OsDir> {
@@ -124,6 +134,21 @@ impl OsDir {
             name,
             AtFlags::SYMLINK_NOFOLLOW,
         )?))
+    }
+
+    /// Returns what changes when anybody writes to the file or replaces it; `None` where
+    /// there is none.
+    pub(crate) fn fingerprint(&self, name: &str) -> io::Result<Option<Fingerprint>> {
+        match self.ask(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
+            Ok(stat) => Ok(Some(Fingerprint {
+                file: (i128::from(stat.st_dev), i128::from(stat.st_ino)),
+                len: i128::from(stat.st_size),
+                written: (i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec)),
+                changed: (i128::from(stat.st_ctime), i128::from(stat.st_ctime_nsec)),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns what this directory is.

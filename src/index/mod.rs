@@ -1,14 +1,14 @@
 //! The registry file that readers of the Python system's format see: derived from the
 //! claims, never authoritative. What others wrote into it becomes claims (`migrate`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::port::{Port, PortRange};
-use crate::project::ProjectPath;
+use crate::project::{Holder, ProjectPath};
 use crate::protocol::{Context, Marked, Store, committed};
 use crate::record::claim_port;
 
@@ -143,15 +143,47 @@ fn write_new(dir: &OsDir, name: &str, bytes: &[u8]) -> Result<()> {
     written
 }
 
+/// What the search for a port takes from the registry file, all of it hints.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    next: Option<Port>,
+    /// Ports of entries that can be no claims: whoever wrote them uses them all the same.
+    pub(crate) spared: Vec<Port>,
+    ports: HashMap<ProjectPath, Port>,
+}
+
+impl Hints {
+    pub(crate) fn of(document: &Document) -> Hints {
+        Hints {
+            next: match document.next_available() {
+                NextAvailable::Port(port) => Some(port),
+                NextAvailable::Missing | NextAvailable::Invalid => None,
+            },
+            spared: document.kept().filter_map(|kept| kept.port).collect(),
+            ports: document
+                .mappings()
+                .map(|(path, port)| (path.clone(), port))
+                .collect(),
+        }
+    }
+
+    /// Returns the port that the file shows for a holder.
+    pub(crate) fn port_of(&self, holder: &Holder) -> Option<Port> {
+        let port = self.ports.get(holder.project()).copied();
+        port.filter(|_| holder.service().is_empty())
+    }
+
+    /// Returns where the search begins; see [`next_available`].
+    pub(crate) fn start(&self, picked: &[Port], range: PortRange) -> Port {
+        next_available(self.next, picked, range)
+    }
+}
+
 /// Returns where the search for a port begins: the file's `next_available`, moved on by the
 /// ports that were picked since it was written.
-pub(crate) fn next_available(
-    document: Option<&Document>,
-    picked: &[Port],
-    range: PortRange,
-) -> Port {
-    let written = match document.map(Document::next_available) {
-        Some(NextAvailable::Port(port)) if range.contains(port) => port,
+fn next_available(written: Option<Port>, picked: &[Port], range: PortRange) -> Port {
+    let written = match written {
+        Some(port) if range.contains(port) => port,
         _ => range.first(),
     };
     // How far behind `written` a port lies, around the range's end. More than half the range
@@ -271,7 +303,11 @@ fn update_from<D: Dir>(
     }
     document.assign(claims.into_iter().map(|(port, path)| (path, port)));
     let picked: Vec<Port> = crate::protocol::picked(marked).collect();
-    document.set_next_available(next_available(Some(document), &picked, range));
+    let written = match document.next_available() {
+        NextAvailable::Port(port) => Some(port),
+        NextAvailable::Missing | NextAvailable::Invalid => None,
+    };
+    document.set_next_available(next_available(written, &picked, range));
     document.set_ours(now_ours);
     Ok(())
 }
@@ -288,10 +324,8 @@ mod tests {
     fn the_search_goes_on_behind_the_last_picked_port() {
         let range: PortRange = "20-29".parse().expect("range");
         let next = |written: u16, picked: &[u16]| {
-            let mut document = Document::new(range);
-            document.set_next_available(port(written));
             let picked: Vec<Port> = picked.iter().copied().map(port).collect();
-            next_available(Some(&document), &picked, range).get()
+            next_available(Some(port(written)), &picked, range).get()
         };
         assert_eq!(next(22, &[]), 22);
         assert_eq!(next(22, &[22, 23]), 24);

@@ -90,7 +90,7 @@ pub(crate) fn acquire<D: Dir>(
                 let aside = quarantine()?;
                 withdraw(
                     &store.projects,
-                    &holder.key(),
+                    holder.key(),
                     LEN_MAX,
                     &Aside::To(&aside),
                     |bytes| Ok(Record::decode(bytes).map_or(true, |there| there.holder() != holder)),
@@ -179,20 +179,21 @@ pub(crate) fn make_durable<D: Dir>(
     // Opened before the names are flushed: the seal goes on a file whose name that covered. A
     // later commit under the name is not this file. The contents are flushed as well, for a
     // claimer with a volatile store did not.
+    let claim = crate::record::claim_name(record.port());
     let files = [
-        (&store.ports, crate::record::claim_name(record.port())),
+        (&store.ports, claim.as_str()),
         (&store.projects, record.holder().key()),
     ];
     let mut commit = None;
-    for (dir, name) in &files {
+    for (dir, name) in files {
         match dir.open(name) {
             Ok(file) => {
-                dir.sync_file(&file).at(Op::Sync, *dir, name)?;
+                dir.sync_file(&file).at(Op::Sync, dir, name)?;
                 commit = Some(file);
             }
             // Released since the look-up: there is nothing to keep.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).at(Op::Open, *dir, name),
+            Err(error) => return Err(error).at(Op::Open, dir, name),
         }
     }
     store.sync_names()?;

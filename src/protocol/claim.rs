@@ -168,13 +168,13 @@ impl<D: Dir> Pending<D> {
         let dir = &store.projects;
         let key = self.record.holder().key();
         for round in 0..ROUNDS_MAX {
-            let failure = match store.staging.publish(staged, dir, &key) {
+            let failure = match store.staging.publish(staged, dir, key) {
                 Ok(()) => return Ok(Committed::Own(self.record.clone(), file)),
                 Err(error) => error,
             };
             // The name tells whether it was published: a network server that is asked twice
             // answers the second time that the name exists.
-            match read_record(dir, &key)? {
+            match read_record(dir, key)? {
                 Some(Ok(there)) if there.nonce() == self.record.nonce() => {
                     return Ok(Committed::Own(there, file));
                 }
@@ -190,16 +190,16 @@ impl<D: Dir> Pending<D> {
                 }
                 Some(Ok(_)) => {
                     return Err(Error::corrupt(
-                        dir.path().join(&key),
+                        dir.path().join(key),
                         Corruption::WrongProject,
                     ));
                 }
-                Some(Err(damage)) => return Err(Error::corrupt(dir.path().join(&key), damage)),
+                Some(Err(damage)) => return Err(Error::corrupt(dir.path().join(key), damage)),
                 None if failure.kind() == io::ErrorKind::AlreadyExists => {}
-                None => return Err(failure).at(Op::Publish, dir, &key),
+                None => return Err(failure).at(Op::Publish, dir, key),
             }
         }
-        Err(Error::contended(dir.path().join(&key)))
+        Err(Error::contended(dir.path().join(key)))
     }
 }
 
@@ -207,7 +207,7 @@ impl<D: Dir> Pending<D> {
 pub(super) fn withdraw_commit<D: Dir>(store: &Store<D>, record: &Record) -> Result<Withdrawal> {
     withdraw_record(
         &store.projects,
-        &record.holder().key(),
+        record.holder().key(),
         record,
         &Aside::Nowhere,
     )

@@ -40,15 +40,7 @@ pub(crate) fn read_record<D: Dir>(
     dir: &D,
     name: &str,
 ) -> Result<Option<Result<Record, Corruption>>> {
-    decoded(dir, name, dir.read(name, LEN_MAX))
-}
-
-fn decoded<D: Dir>(
-    dir: &D,
-    name: &str,
-    read: io::Result<Vec<u8>>,
-) -> Result<Option<Result<Record, Corruption>>> {
-    match read {
+    match dir.read(name, LEN_MAX) {
         Ok(bytes) => Ok(Some(Record::decode(&bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -82,32 +74,54 @@ pub(super) fn check_port(record: Record, port: Port) -> Result<Record, Corruptio
 /// The answer held at some moment during the call.
 pub(crate) fn lookup<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Lookup> {
     let key = holder.key();
-    let mut flushed = Flushed::Unknown;
-    let read = store
-        .projects
-        .read_sealed(&key, LEN_MAX)
-        .map(|(bytes, sealed)| {
-            if sealed {
-                flushed = Flushed::Yes;
-            }
-            bytes
-        });
-    let commit = match decoded(&store.projects, &key, read)? {
-        None => return Ok(Lookup::Absent),
-        Some(Err(Corruption::NewerFormat(format))) => {
-            let path = store.projects.path().join(&key);
+    let (bytes, sealed) = match store.projects.read_sealed(key, LEN_MAX) {
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Absent),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            return Ok(Lookup::Damaged(Corruption::NotAFile));
+        }
+        Err(error) => return Err(error).at(Op::Read, &store.projects, key),
+    };
+    let commit = match Record::decode(&bytes) {
+        Err(Corruption::NewerFormat(format)) => {
+            let path = store.projects.path().join(key);
             return Err(Error::corrupt(path, Corruption::NewerFormat(format)));
         }
-        Some(Err(damage)) => return Ok(Lookup::Damaged(damage)),
-        Some(Ok(record)) if record.holder() != holder => {
+        Err(damage) => return Ok(Lookup::Damaged(damage)),
+        Ok(record) if record.holder() != holder => {
             return Ok(Lookup::Damaged(Corruption::WrongProject));
         }
-        Some(Ok(record)) => record,
+        Ok(record) => record,
     };
-    Ok(match read_claim(store, commit.port())? {
-        Some(Ok(claim)) if claim.nonce() == commit.nonce() => Lookup::Held(commit, flushed),
-        _ => Lookup::Dangling(commit),
+    let flushed = if sealed {
+        Flushed::Yes
+    } else {
+        Flushed::Unknown
+    };
+    Ok(if is_claimed(store, &commit, &bytes)? {
+        Lookup::Held(commit, flushed)
+    } else {
+        Lookup::Dangling(commit)
     })
+}
+
+/// Returns whether the claim of the commit's port carries its nonce. Both files say the same,
+/// so that it need not be decoded to be known.
+fn is_claimed<D: Dir>(store: &Store<D>, commit: &Record, bytes: &[u8]) -> Result<bool> {
+    let name = claim_name(commit.port());
+    match store.ports.read(&name, LEN_MAX) {
+        Ok(claim) if claim == bytes => Ok(true),
+        Ok(claim) => Ok(Record::decode(&claim).is_ok_and(|claim| claim.nonce() == commit.nonce())),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error).at(Op::Read, &store.ports, &name),
+    }
 }
 
 /// Returns the record of whoever holds `port`: `None` where the port has no claim, or one that
@@ -134,6 +148,6 @@ pub(crate) fn read_held<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<R
 
 /// Returns whether a claim is committed (MATCHING).
 pub(super) fn is_committed<D: Dir>(store: &Store<D>, claim: &Record) -> Result<bool> {
-    let commit = read_record(&store.projects, &claim.holder().key())?;
+    let commit = read_record(&store.projects, claim.holder().key())?;
     Ok(matches!(commit, Some(Ok(commit)) if commit.nonce() == claim.nonce()))
 }

@@ -67,7 +67,7 @@ pub(crate) fn release<D: Dir>(
         let mark = Mark::make(store, record.port(), Reason::Changed)?;
         let mut taken = withdraw_claim(store, &record, &claims);
         if let Ok(answer) = taken {
-            let commit = withdraw_record(&store.projects, &holder.key(), &record, &commits);
+            let commit = withdraw_record(&store.projects, holder.key(), &record, &commits);
             if answer == Withdrawal::Busy {
                 taken = commit;
             }

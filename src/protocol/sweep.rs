@@ -77,7 +77,7 @@ fn state<D: Dir>(store: &Store<D>, port: Port, bytes: &[u8]) -> Result<State> {
         Err(Corruption::Empty) => return Ok(State::Orphan),
         Err(_) => return Ok(State::Damaged),
     };
-    Ok(match read_record(&store.projects, &claim.holder().key())? {
+    Ok(match read_record(&store.projects, claim.holder().key())? {
         Some(Ok(commit)) if commit.nonce() == claim.nonce() => State::Kept,
         Some(Ok(_)) | None => State::Orphan,
         // It may have been this claim's: `repair` looks into it first.

@@ -153,7 +153,7 @@ fn a_frozen_claimer_does_not_hold_a_release_up() {
 #[test]
 fn a_commit_of_a_later_format_is_an_error_and_stays() {
     let [store] = store(&[]);
-    store.projects.put(&holder("/a").key(), b"{\"format\":2}\n");
+    store.projects.put(holder("/a").key(), b"{\"format\":2}\n");
     let error =
         acquire(&store, &holder("/a"), &mut Fixed::new(&[1]), quarantine).expect_err("later");
     assert_eq!(error.corruption(), Some(&crate::Corruption::NewerFormat(2)));
@@ -163,7 +163,7 @@ fn a_commit_of_a_later_format_is_an_error_and_stays() {
 #[test]
 fn a_damaged_commit_is_set_aside() {
     let [store] = store(&[]);
-    store.projects.put(&holder("/a").key(), b"garbage");
+    store.projects.put(holder("/a").key(), b"garbage");
     assert!(matches!(acquired(&store, "/a", &[1]), Acquired::New(_)));
     assert_eq!(held(&store, "/a"), Some(port(1)));
 }
