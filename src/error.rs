@@ -99,6 +99,8 @@ pub enum Corruption {
     WrongPort(Port),
     /// The record is of another project than the file's name says.
     WrongProject,
+    /// This user may not read the file. It is left alone.
+    Denied,
     /// A directory, a symbolic link, a FIFO: anything but a regular file.
     NotAFile,
     /// This is no record; the text says why.
@@ -117,6 +119,7 @@ impl fmt::Display for Corruption {
             ),
             Corruption::WrongPort(port) => write!(f, "it is the record of port {port}"),
             Corruption::WrongProject => f.write_str("it is the record of another project"),
+            Corruption::Denied => f.write_str("this user may not read it"),
             Corruption::NotAFile => f.write_str("it is not a regular file"),
             Corruption::Invalid(why) => write!(f, "it is no record: {why}"),
         }

@@ -1,22 +1,25 @@
 //! Takes over what others wrote into the registry file: the Python system, a running copy of
 //! it, or a person. Each mapping becomes a claim. Any number of processes may do it at once.
 
-use crate::error::{Error, Op, Result};
+use crate::error::{Error, ErrorKind, Op, Result};
 use crate::fs::Dir;
-use crate::fs::os::OsDir;
-use crate::index::{self, Document, IndexFile, Loaded, PortSet, salvage};
+use crate::fs::os::Fingerprint;
+use crate::index::{self, Document, Dropped, IndexFile, Loaded, remove_staged, salvage};
 use crate::net::Availability;
 use crate::notice::Notice;
 use crate::place::Place;
-use crate::port::Port;
+use crate::port::{Port, PortRange};
 use crate::project::{Holder, ProjectPath};
 use crate::protocol::{
-    Acquired, Context, Lookup, Picker, Rejection, acquire, committed, lookup, marks, sweep_port,
+    Acquired, Context, Lookup, Marked, Picker, ROUNDS_MAX, Rejection, Swept, acquire, committed,
+    lookup, pause, sweep_port,
 };
-use crate::record::claim_name;
 
-/// How often a mapping's port is tried whose claim is neither committed nor removed.
-const SWEPT_RETRIES_MAX: u32 = 3;
+/// The name in `ports/` that says that a registry file was written for these claims.
+pub(crate) const ESTABLISHED: &str = ".portclaim";
+
+/// How often a port is looked at whose claim can be neither swept nor read.
+const LOOKS_MAX: u32 = 3;
 
 /// What the registry file said before it was taken over.
 pub(crate) struct Adopted {
@@ -41,6 +44,8 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
     };
     let path = place.root.path().join(name);
     let mut notices = Vec::new();
+    let seen = fingerprint(place, name)?;
+    let source = Source { place, name, seen };
     match file.load()? {
         Loaded::Missing => Ok(Adopted {
             document: None,
@@ -50,7 +55,7 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
         }),
         Loaded::Damaged(damage, bytes) => {
             let backup = file.back_up(&place.store, &place.store.staging, &bytes)?;
-            let claims = adopt_all(place, salvage(&bytes), false, &mut notices)?;
+            let claims = source.adopt_all(salvage(&bytes), false, &mut notices)?;
             let backup = place.root.path().join(backup);
             notices.push(Notice::Damaged {
                 path,
@@ -65,32 +70,10 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
                 rewrite: true,
             })
         }
-        Loaded::Sound(document, bytes) => {
-            let is_ours = document.is_ours() && !claims_are_lost(place, &document)?;
-            let rewrite = if is_ours {
-                let foreign = index::foreign(&document);
-                let rewrite = !foreign.is_empty();
-                adopt_all(place, foreign, true, &mut notices)?;
-                rewrite
-            } else {
-                let backup = file.back_up(&place.store, &place.store.staging, &bytes)?;
-                let all = document
-                    .mappings()
-                    .map(|(path, port)| (path.clone(), port))
-                    .collect();
-                let claims = adopt_all(place, all, false, &mut notices)?;
-                notices.extend(document.kept().map(|kept| Notice::Kept {
-                    key: kept.key,
-                    why: kept.why.to_string(),
-                }));
-                let backup = place.root.path().join(backup);
-                notices.push(Notice::TakenOver {
-                    path,
-                    backup,
-                    claims,
-                });
-                true
-            };
+        Loaded::Sound(document, bytes) if is_current(place, &document)? => {
+            let foreign = index::foreign(&document);
+            let rewrite = !foreign.is_empty();
+            source.adopt_all(foreign, true, &mut notices)?;
             Ok(Adopted {
                 document: Some(document),
                 bytes: Some(bytes),
@@ -98,101 +81,212 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
                 rewrite,
             })
         }
-    }
-}
-
-/// Returns whether every claim that the file knows is gone, and no mark says that it was
-/// released: somebody removed the directories, or brought only the file along.
-fn claims_are_lost(place: &Place, document: &Document) -> Result<bool> {
-    let Some(ours) = document.ours() else {
-        return Ok(false);
-    };
-    // A claim that stands is the rule, and ends the search.
-    for port in ours.iter() {
-        let name = claim_name(port);
-        match place.store.ports.inspect(&name) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Ok(_) => return Ok(false),
-            Err(error) => return Err(error).at(Op::Inspect, &place.store.ports, &name),
+        Loaded::Sound(document, bytes) => {
+            let backup = file.back_up(&place.store, &place.store.staging, &bytes)?;
+            let all = mappings(&document);
+            let claims = source.adopt_all(all, false, &mut notices)?;
+            notices.extend(document.kept().map(|kept| Notice::Kept {
+                key: kept.key,
+                why: kept.why.to_string(),
+            }));
+            let backup = place.root.path().join(backup);
+            notices.push(Notice::TakenOver {
+                path,
+                backup,
+                claims,
+            });
+            Ok(Adopted {
+                document: Some(document),
+                bytes: Some(bytes),
+                notices,
+                rewrite: true,
+            })
         }
     }
-    // The marks after the claims: one that was released in between has its mark by now.
-    let mut marked = PortSet::new();
-    for mark in marks(&place.store.index)? {
-        marked.insert(mark.port);
-    }
-    Ok(!ours.is_empty() && ours.iter().all(|port| !marked.contains(port)))
 }
 
-/// Returns how many became claims. Each is reported by itself if `each` says so.
-fn adopt_all(
-    place: &Place,
-    mappings: Vec<(ProjectPath, Port)>,
-    each: bool,
-    notices: &mut Vec<Notice>,
-) -> Result<usize> {
-    let mut claims = 0;
-    for (project, port) in mappings {
-        match adopt_one(place, project, port)? {
-            Some(notice @ Notice::Adopted { .. }) => {
-                claims += 1;
-                if each {
-                    notices.push(notice);
+fn mappings(document: &Document) -> Vec<(ProjectPath, Port)> {
+    document
+        .mappings()
+        .map(|(path, port)| (path.clone(), port))
+        .collect()
+}
+
+/// Returns whether portclaim wrote the file for the claims that are here. Where the directory
+/// of the claims is new (somebody removed it, or brought only the file along), its mappings
+/// are taken over like the Python system's.
+fn is_current(place: &Place, document: &Document) -> Result<bool> {
+    Ok(document.is_ours() && is_established(place)?)
+}
+
+/// Returns whether a registry file was ever written for these claims.
+fn is_established(place: &Place) -> Result<bool> {
+    match place.store.ports.inspect(ESTABLISHED) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at(Op::Inspect, &place.store.ports, ESTABLISHED),
+    }
+}
+
+/// Notes that a registry file was written for these claims, durably: else a file that is
+/// older than a power cut would be taken for one that was brought along.
+fn establish(place: &Place) -> Result<()> {
+    let dir = &place.store.ports;
+    match dir.create(ESTABLISHED) {
+        Ok(_) => dir.sync().at(Op::Sync, dir, ""),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error).at(Op::Create, dir, ESTABLISHED),
+    }
+}
+
+fn fingerprint(place: &Place, name: &str) -> Result<Option<Fingerprint>> {
+    place
+        .root
+        .fingerprint(name)
+        .at(Op::Inspect, &place.root, name)
+}
+
+/// The registry file as it was when it was read.
+struct Source<'a> {
+    place: &'a Place,
+    name: &'a str,
+    seen: Option<Fingerprint>,
+}
+
+impl Source<'_> {
+    /// Returns how many became claims. Each is reported by itself if `each` says so.
+    fn adopt_all(
+        &self,
+        mappings: Vec<(ProjectPath, Port)>,
+        each: bool,
+        notices: &mut Vec<Notice>,
+    ) -> Result<usize> {
+        let mut claims = 0;
+        for (project, port) in mappings {
+            let adopted = self.adopt_one(&project, port);
+            match adopted {
+                Ok(Some(notice @ Notice::Adopted { .. })) => {
+                    claims += 1;
+                    if each {
+                        notices.push(notice);
+                    }
                 }
+                Ok(Some(notice)) => notices.push(notice),
+                Ok(None) => {}
+                // One damaged file must not stop all other projects.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Contended) => {
+                    notices.push(Notice::NotAdopted {
+                        project,
+                        port,
+                        why: error.to_string(),
+                    });
+                }
+                Err(error) => return Err(error),
             }
-            Some(notice) => notices.push(notice),
-            None => {}
         }
+        Ok(claims)
     }
-    Ok(claims)
-}
 
-fn adopt_one(place: &Place, project: ProjectPath, port: Port) -> Result<Option<Notice>> {
-    let store = &place.store;
-    let holder = Holder::new(project.clone());
-    for _ in 0..SWEPT_RETRIES_MAX {
-        let claimed = match lookup(store, &holder)? {
-            Lookup::Held(record, _) => record.port(),
-            _ => match acquire(store, &holder, &mut Only::new(port), || place.quarantine())? {
-                Acquired::New(record) if record.port() == port => {
-                    return Ok(Some(Notice::Adopted { project, port }));
-                }
-                Acquired::New(record) | Acquired::Existing(record) => record.port(),
-                Acquired::Exhausted => {
-                    if let Some(by) = committed(store, port)? {
-                        let holder = by.project().clone();
-                        return Ok(Some(Notice::Conflict {
-                            project,
+    fn adopt_one(&self, project: &ProjectPath, port: Port) -> Result<Option<Notice>> {
+        let store = &self.place.store;
+        let holder = Holder::new(project.clone());
+        for round in 0..ROUNDS_MAX {
+            let mut picker = Only::if_still(port, || self.still_says(project, port));
+            let claimed = match lookup(store, &holder)? {
+                Lookup::Held(record, _) => record.port(),
+                _ => match acquire(store, &holder, &mut picker, || self.place.quarantine())? {
+                    Acquired::New(record) if record.port() == port => {
+                        return Ok(Some(Notice::Adopted {
+                            project: project.clone(),
                             port,
-                            holder,
                         }));
                     }
-                    sweep_port(store, port, || place.quarantine())?;
-                    continue;
-                }
-            },
-        };
-        return Ok((claimed != port).then_some(Notice::Differs {
-            project,
-            written: port,
-            claimed,
-        }));
+                    Acquired::New(record) | Acquired::Existing(record) => record.port(),
+                    Acquired::Exhausted if picker.is_outdated() => return Ok(None),
+                    Acquired::Exhausted => {
+                        if let Some(by) = committed(store, port)? {
+                            let holder = by.project().clone();
+                            let own = holder == *project;
+                            return Ok((!own).then_some(Notice::Conflict {
+                                project: project.clone(),
+                                port,
+                                holder,
+                            }));
+                        }
+                        // Most likely another process adopts the same mapping.
+                        match sweep_port(store, port, || self.place.quarantine())? {
+                            Swept::Busy => pause(round),
+                            Swept::Removed | Swept::Quarantined => {}
+                            Swept::Kept if round < LOOKS_MAX => pause(round),
+                            Swept::Kept => return Ok(None),
+                        }
+                        continue;
+                    }
+                },
+            };
+            return Ok((claimed != port).then_some(Notice::Differs {
+                project: project.clone(),
+                written: port,
+                claimed,
+            }));
+        }
+        Ok(None)
     }
-    Ok(None)
+
+    /// Asked while the claim of `port` is this process's, so that nobody else can adopt the
+    /// mapping: does the file still say so? If another process has adopted it and released it
+    /// again meanwhile, it does not, for a release writes the file first, and a mark goes only
+    /// after the file was written.
+    fn still_says(&self, project: &ProjectPath, port: Port) -> Result<bool> {
+        if fingerprint(self.place, self.name)? == self.seen {
+            return Ok(true);
+        }
+        let file = IndexFile {
+            root: &self.place.root,
+            name: self.name,
+        };
+        let says = |all: Vec<(ProjectPath, Port)>| {
+            all.iter()
+                .any(|(path, there)| path == project && *there == port)
+        };
+        Ok(match file.load()? {
+            Loaded::Missing => false,
+            Loaded::Damaged(_, bytes) => says(salvage(&bytes)),
+            Loaded::Sound(document, _) if is_current(self.place, &document)? => {
+                says(index::foreign(&document))
+            }
+            Loaded::Sound(document, _) => says(mappings(&document)),
+        })
+    }
 }
 
 /// Picks one port, whatever uses it: a project's own server, most likely.
-pub(crate) struct Only {
+pub(crate) struct Only<'a> {
     port: Option<Port>,
+    still: Box<dyn FnMut() -> Result<bool> + 'a>,
+    outdated: bool,
 }
 
-impl Only {
-    pub(crate) fn new(port: Port) -> Only {
-        Only { port: Some(port) }
+impl<'a> Only<'a> {
+    pub(crate) fn new(port: Port) -> Only<'a> {
+        Only::if_still(port, || Ok(true))
+    }
+
+    /// `still` is asked when the port is claimed and not yet committed.
+    fn if_still(port: Port, still: impl FnMut() -> Result<bool> + 'a) -> Only<'a> {
+        Only {
+            port: Some(port),
+            still: Box::new(still),
+            outdated: false,
+        }
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.outdated
     }
 }
 
-impl Picker for Only {
+impl Picker for Only<'_> {
     fn next(&mut self) -> Result<Option<Port>> {
         Ok(self.port.take())
     }
@@ -206,7 +300,12 @@ impl Picker for Only {
     }
 
     fn availability(&mut self, _: Port) -> Result<Availability> {
-        Ok(Availability::Free)
+        self.outdated = !(self.still)()?;
+        Ok(if self.outdated {
+            Availability::InUse
+        } else {
+            Availability::Free
+        })
     }
 }
 
@@ -226,46 +325,61 @@ pub(crate) fn read(place: &Place, name: &str) -> Result<Option<Document>> {
 }
 
 /// Writes the registry file anew from the claims, and what others added to it. Call it under
-/// the index lock.
+/// the index lock. All claims are read if `fully` says so, else those that changed.
 pub(crate) fn write_index(
     place: &Place,
     name: &str,
-    range: crate::PortRange,
-    marked: &[crate::protocol::Marked],
+    range: PortRange,
+    marked: &[Marked],
+    fully: bool,
 ) -> Result<Vec<Notice>> {
-    let Adopted {
-        document,
-        bytes,
-        notices,
-        ..
-    } = adopt(place, name)?;
-    let mut document = document.unwrap_or_else(|| Document::new(range));
-    index::update(&mut document, &place.store, marked, range)?;
-    let updated = document.to_bytes();
-    if bytes.as_ref() != Some(&updated) {
-        IndexFile {
-            root: &place.root,
-            name,
+    let file = IndexFile {
+        root: &place.root,
+        name,
+    };
+    let mut all = Vec::new();
+    for round in 0..ROUNDS_MAX {
+        let Adopted {
+            document,
+            bytes,
+            notices,
+            ..
+        } = adopt(place, name)?;
+        all.extend(notices);
+        let is_sound = document.is_some();
+        let mut document = document.unwrap_or_else(|| Document::new(range));
+        let update = if fully || !is_sound {
+            index::update_fully
+        } else {
+            index::update
+        };
+        let dropped = update(&mut document, &place.store, marked, range)?;
+        let updated = document.to_bytes();
+        let is_written = bytes.as_ref() == Some(&updated)
+            || file.replace_if(
+                &place.store,
+                &place.store.staging,
+                bytes.as_deref(),
+                &updated,
+            )?;
+        if is_written {
+            all.extend(dropped.into_iter().map(
+                |Dropped {
+                     project,
+                     port,
+                     holder,
+                 }| Notice::Conflict {
+                    project,
+                    port,
+                    holder,
+                },
+            ));
+            establish(place)?;
+            remove_staged(&place.store.staging)?;
+            return Ok(all);
         }
-        .replace(&place.store, &place.store.staging, &updated)?;
+        // Somebody wrote the file meanwhile, or is writing it: what they wrote is read first.
+        pause(round);
     }
-    remove_staged(&place.store.staging)?;
-    Ok(notices)
-}
-
-/// Removes staged files of refreshers that were killed: there is one refresher, and it is us.
-/// Backups are staged by others too, and are left to `repair`.
-fn remove_staged(staging: &OsDir) -> Result<()> {
-    if !staging.has_locks() {
-        return Ok(());
-    }
-    for name in staging
-        .names()
-        .map_err(|error| Error::io(Op::List, staging.path(), error))?
-    {
-        if name.starts_with("registry-") {
-            let _ = staging.remove(&name);
-        }
-    }
-    Ok(())
+    Err(Error::contended(place.root.path().join(name)))
 }

@@ -55,6 +55,15 @@ pub enum Notice {
         /// The port that the project has.
         claimed: Port,
     },
+    /// A mapping of the registry file that could not become a claim now. It stays in the file.
+    NotAdopted {
+        /// The project.
+        project: ProjectPath,
+        /// The port.
+        port: Port,
+        /// Why not.
+        why: String,
+    },
     /// An entry of the registry file that can be no claim. It stays in the file.
     Kept {
         /// The entry's key as the file spells it.
@@ -69,4 +78,16 @@ pub enum Notice {
         /// Why not.
         why: String,
     },
+}
+
+impl Notice {
+    /// Returns whether both tell of one event. A file that is taken over is looked at again
+    /// before it is replaced, and then has nothing left to take over.
+    pub(crate) fn is_same_event(&self, other: &Notice) -> bool {
+        match (self, other) {
+            (Notice::TakenOver { path, .. }, Notice::TakenOver { path: again, .. })
+            | (Notice::Damaged { path, .. }, Notice::Damaged { path: again, .. }) => path == again,
+            _ => self == other,
+        }
+    }
 }

@@ -212,6 +212,17 @@ pub struct Registry {
     inner: Arc<Inner>,
 }
 
+/// What a refresh of the registry file looks at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What is marked, if anything is.
+    Changes,
+    /// The same, and what others wrote into the file, whether or not something is marked.
+    File,
+    /// All claims.
+    All,
+}
+
 /// What the registry file said.
 struct Known {
     hints: Arc<Hints>,
@@ -521,6 +532,7 @@ impl Registry {
         let Some(place) = self.place()? else {
             return Err(Error::superseded(record.port()));
         };
+        self.adopt_before_release(place)?;
         match release(&place.store, record.holder(), Some(record.nonce()), None)? {
             Released::Done(_) => {
                 self.changed(place, false);
@@ -540,13 +552,22 @@ impl Registry {
         let Some(place) = self.place_with_file()? else {
             return Ok(None);
         };
-        let adopted = self.adopt(place)?;
+        self.adopt_before_release(place)?;
         let released = release(&place.store, holder, None, None)?;
-        self.changed(place, adopted.rewrite);
+        self.changed(place, false);
         Ok(match released {
             Released::Done(record) => Some(record),
             Released::Absent | Released::Superseded(_) => None,
         })
+    }
+
+    /// Before a release, what others wrote into the file must have become claims and the file
+    /// must show that: else it would go on saying that the holder has the port.
+    fn adopt_before_release(&self, place: &Place) -> Result<()> {
+        if self.adopt(place)?.rewrite {
+            self.refresh_now(place)?;
+        }
+        Ok(())
     }
 
     /// Writes the registry file anew from the claims, and returns its path.
@@ -565,7 +586,7 @@ impl Registry {
     /// Refreshes the index by force, and waits a little for another process that is at it.
     pub(crate) fn refresh_now(&self, place: &Place) -> Result<()> {
         for round in 0..crate::protocol::ROUNDS_MAX {
-            if self.refresh(place, true)? == Refreshed::Done {
+            if self.refresh(place, Extent::All)? == Refreshed::Done {
                 return Ok(());
             }
             crate::protocol::pause(round);
@@ -573,10 +594,11 @@ impl Registry {
         Err(Error::contended(place.store.index.path().join("lock")))
     }
 
-    fn refresh(&self, place: &Place, force: bool) -> Result<Refreshed> {
-        refresh(&place.store.index, force, |marked| {
+    fn refresh(&self, place: &Place, extent: Extent) -> Result<Refreshed> {
+        refresh(&place.store.index, extent != Extent::Changes, |marked| {
+            let fully = extent == Extent::All;
             let notices =
-                migrate::write_index(place, &self.inner.options.file_name, self.range(), marked)?;
+                migrate::write_index(place, self.file_name(), self.range(), marked, fully)?;
             self.notice(notices);
             Ok(())
         })
@@ -588,7 +610,12 @@ impl Registry {
         if self.inner.options.index == IndexPolicy::Mark {
             return;
         }
-        if let Err(error) = self.refresh(place, rewrite) {
+        let extent = if rewrite {
+            Extent::File
+        } else {
+            Extent::Changes
+        };
+        if let Err(error) = self.refresh(place, extent) {
             let mut why = error.to_string();
             if let Some(source) = error.io_error() {
                 why = format!("{why}: {source}");
@@ -658,7 +685,7 @@ impl Registry {
                 .unwrap_or_else(PoisonError::into_inner);
             // The index is read more than once; each thing is told once.
             for notice in notices {
-                if !all.contains(&notice) {
+                if !all.iter().any(|told| told.is_same_event(&notice)) {
                     all.push(notice);
                 }
             }

@@ -8,15 +8,15 @@ use camino::Utf8PathBuf;
 use crate::error::{Corruption, Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
-use crate::index::{self, Document, IndexFile, Loaded, is_staged_name};
-use crate::migrate::Only;
+use crate::index::{self, Document, IndexFile, Loaded, is_staged_name, remove_staged};
+use crate::migrate::{ESTABLISHED, Only};
 use crate::net::ephemeral_range;
 use crate::place::Place;
 use crate::port::Port;
 use crate::project::{Holder, hex};
 use crate::protocol::{
-    Aside, Context, Lookup, Swept, Withdrawal, acquire, lookup, marks, read_claim, read_record,
-    set_aside, sweep_port, sweep_staging, withdraw,
+    Aside, Context, Lookup, Swept, acquire, is_damaged, is_staged_commit, lookup, marks,
+    read_claim, read_record, set_aside, sweep_port, sweep_staging, withdraw,
 };
 use crate::record::{LEN_MAX, Record, SUFFIX, claim_name, claim_port};
 use crate::registry::Registry;
@@ -165,7 +165,7 @@ impl Registry {
         mend_foreign(place)?;
         sweep_staging(&place.store)?;
         self.refresh_now(place)?;
-        remove_staged_backups(place)?;
+        remove_staged(&place.store.staging)?;
         let after = self.check()?;
         for finding in &mut report.findings {
             finding.fixed = !after
@@ -265,6 +265,9 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
         let Some(meta) = inspect(dir, &name)? else {
             continue;
         };
+        if name == ESTABLISHED {
+            continue;
+        }
         let Some(port) = claim_port(&name) else {
             report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
             continue;
@@ -502,14 +505,15 @@ fn mend_commits(place: &Place, file: Option<&Document>) -> Result<()> {
     let mut damaged = Vec::new();
     for name in names(dir)?.into_iter().filter(|name| is_key(name)) {
         match commit_damage(place, &name)? {
-            Some(Corruption::NewerFormat(_)) | None => continue,
+            Some(Corruption::NewerFormat(_) | Corruption::Denied) | None => continue,
             Some(Corruption::NotAFile) => {
-                set_aside(dir, &name, &place.quarantine()?)?;
+                dir.move_special(&name, &place.quarantine()?)
+                    .at(Op::Publish, dir, &name)?;
             }
             Some(_) => {
                 let aside = place.quarantine()?;
                 withdraw(dir, &name, LEN_MAX, &Aside::To(&aside), |bytes| {
-                    Ok(Record::decode(bytes).map_or(true, |record| record.holder().key() != name))
+                    Ok(is_damaged(bytes, |record| record.holder().key() == name))
                 })?;
             }
         }
@@ -532,40 +536,51 @@ fn mend_commits(place: &Place, file: Option<&Document>) -> Result<()> {
 /// Sweeps the claims. Where the commit or the registry file still knows whose a damaged
 /// claim was, the project gets the port again.
 fn mend_claims(place: &Place, file: Option<&Document>) -> Result<()> {
-    let mut known: BTreeMap<Port, Holder> = BTreeMap::new();
+    let known = known_holders(place, file)?;
+    let dir = &place.store.ports;
+    for name in names(dir)? {
+        let Some(port) = claim_port(&name) else {
+            continue;
+        };
+        // An orphan that can be read is its own project's, and nobody else's.
+        let orphan = match read_claim(&place.store, port)? {
+            Some(Ok(record)) => Some(record.holder().clone()),
+            _ => None,
+        };
+        let is_special = inspect(dir, &name)?.is_some_and(|meta| !meta.is_file);
+        let is_gone = if is_special {
+            dir.move_special(&name, &place.quarantine()?)
+                .at(Op::Publish, dir, &name)?
+        } else {
+            let swept = sweep_port(&place.store, port, || place.quarantine())?;
+            matches!(swept, Swept::Removed | Swept::Quarantined)
+        };
+        if let Some(holder) = known.get(&port)
+            && is_gone
+            && orphan.is_none_or(|orphan| orphan == *holder)
+        {
+            reclaim(place, holder, port)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who had which port, as the registry file and the commits say. A port that is marked has
+/// changed hands since the file was written.
+fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port, Holder>> {
+    let mut known = BTreeMap::new();
     for (path, port) in file.into_iter().flat_map(Document::mappings) {
         known.insert(port, Holder::new(path.clone()));
+    }
+    for mark in marks(&place.store.index)? {
+        known.remove(&mark.port);
     }
     for name in names(&place.store.projects)? {
         if let Some(Ok(commit)) = read_record(&place.store.projects, &name)? {
             known.insert(commit.port(), commit.holder().clone());
         }
     }
-    for name in names(&place.store.ports)? {
-        let Some(port) = claim_port(&name) else {
-            continue;
-        };
-        if inspect(&place.store.ports, &name)?.is_some_and(|meta| !meta.is_file) {
-            if set_aside(&place.store.ports, &name, &place.quarantine()?)? == Withdrawal::Done {
-                reclaim_known(place, &known, port)?;
-            }
-            continue;
-        }
-        if matches!(
-            sweep_port(&place.store, port, || place.quarantine())?,
-            Swept::Removed | Swept::Quarantined
-        ) {
-            reclaim_known(place, &known, port)?;
-        }
-    }
-    Ok(())
-}
-
-fn reclaim_known(place: &Place, known: &BTreeMap<Port, Holder>, port: Port) -> Result<()> {
-    match known.get(&port) {
-        Some(holder) => reclaim(place, holder, port),
-        None => Ok(()),
-    }
+    Ok(known)
 }
 
 /// Gives `holder` the port again, if it has none and the port can be had.
@@ -597,26 +612,33 @@ fn mend_dangling(place: &Place) -> Result<()> {
 /// Moves files that are not portclaim's out of its directories. A name that is not UTF-8
 /// cannot be told from others here, and stays.
 fn mend_foreign(place: &Place) -> Result<()> {
-    for dir in [&place.store.ports, &place.store.projects] {
+    let dirs = [
+        &place.store.ports,
+        &place.store.projects,
+        &place.store.staging,
+    ];
+    for dir in dirs {
         for name in names(dir)? {
-            let is_own = claim_port(&name).is_some() || is_key(&name);
-            if !is_own && inspect(dir, &name)?.is_some() {
-                set_aside(dir, &name, &place.quarantine()?)?;
+            let is_own = is_own_name(&name) || is_key(&name);
+            let Some(meta) = inspect(dir, &name)?.filter(|_| !is_own) else {
+                continue;
+            };
+            let aside = place.quarantine()?;
+            if meta.is_file {
+                set_aside(dir, &name, &aside)?;
+            } else {
+                dir.move_special(&name, &aside)
+                    .at(Op::Publish, dir, &name)?;
             }
         }
     }
     Ok(())
 }
 
-/// Removes staged backups that nobody published. Whoever staged one this moment would make
-/// it again for the next command.
-fn remove_staged_backups(place: &Place) -> Result<()> {
-    let dir = &place.store.staging;
-    if !dir.has_locks() {
-        return Ok(());
-    }
-    for name in names(dir)?.iter().filter(|name| is_staged_name(name)) {
-        let _ = dir.remove(name);
-    }
-    Ok(())
+/// Returns whether portclaim gives files such names.
+fn is_own_name(name: &str) -> bool {
+    claim_port(name).is_some()
+        || name == ESTABLISHED
+        || is_staged_name(name)
+        || is_staged_commit(name)
 }

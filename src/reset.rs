@@ -112,9 +112,19 @@ impl Registry {
         };
         for round in 0..crate::protocol::ROUNDS_MAX {
             let written = refresh(&place.store.index, true, |marked| {
+                // What others wrote since the export is adopted first, and stands.
+                let adopted = migrate::adopt(place, self.file_name())?;
                 let mut document = Document::new(self.range());
-                index::update(&mut document, &place.store, marked, self.range())?;
-                file.replace(&place.store, &place.store.staging, &document.to_bytes())
+                index::update_fully(&mut document, &place.store, marked, self.range())?;
+                let bytes = document.to_bytes();
+                let staging = &place.store.staging;
+                let is_written =
+                    file.replace_if(&place.store, staging, adopted.bytes.as_deref(), &bytes)?;
+                if is_written {
+                    Ok(())
+                } else {
+                    Err(Error::contended(self.index_path()))
+                }
             })?;
             if written == Refreshed::Done {
                 return Ok(());

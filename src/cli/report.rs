@@ -211,6 +211,14 @@ fn describe(notice: &Notice) -> (String, Option<String>) {
             ),
             None,
         ),
+        Notice::NotAdopted { project, port, why } => (
+            format!(
+                "port {port} of the registry file could not be given to {}: {}",
+                escape(project.as_str()),
+                escape(why)
+            ),
+            Some("portclaim doctor tells more".to_owned()),
+        ),
         Notice::Kept { key, why } => (
             format!(
                 "the entry {} of the registry file is left as it is: {why}",

@@ -49,6 +49,9 @@ pub(crate) trait Dir: Sized {
     /// power cut does not matter, for it was put on after the flush.
     fn seal(&self, file: &Self::File) -> io::Result<()>;
 
+    /// Makes sure that a new file is not sealed.
+    fn unseal(&self, file: &Self::File) -> io::Result<()>;
+
     /// Writes all of `bytes` at the beginning of a file that [`create`](Dir::create) opened.
     fn write(&self, file: &Self::File, bytes: &[u8]) -> io::Result<()>;
 

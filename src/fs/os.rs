@@ -23,6 +23,9 @@ const STALE_RETRIES_MAX: u32 = 3;
 /// How many bytes the first call reads: a record. Each further one, sixteen times as many.
 const READ_LEN: usize = 2048;
 
+/// Most things of one name that are moved aside.
+const SPECIALS_MAX: u32 = 10_000;
+
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct OsDir {
@@ -109,17 +112,84 @@ impl OsDir {
     /// been first.
     fn make_dir(&self, name: &str) -> io::Result<()> {
         match retry_on_intr(|| fs::mkdirat(&self.fd, name, DIR_MODE)) {
-            Ok(()) => self.sync(),
-            Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(()) => self.give_away(&self.open_dir(name)?.fd)?,
+            // Whoever made it may not have flushed it yet.
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
         }
+        self.sync()
+    }
+
+    /// Gives a new file to the owner of the directory, where root works in a user's registry
+    /// (`sudo`): else the user could not read it any more.
+    fn give_away(&self, file: &OwnedFd) -> io::Result<()> {
+        if rustix::process::geteuid().is_root() {
+            let owner = fs::fstat(&self.fd)?;
+            if owner.st_uid != 0 {
+                let user = fs::Uid::from_raw(owner.st_uid);
+                let group = fs::Gid::from_raw(owner.st_gid);
+                fs::fchown(file, Some(user), Some(group))?;
+            }
+        }
+        Ok(())
     }
 
     /// Creates the directory `name`, which must not exist, and opens it.
     pub(crate) fn create_new_dir(&self, name: &str) -> io::Result<OsDir> {
         retry_on_intr(|| fs::mkdirat(&self.fd, name, DIR_MODE))?;
+        let dir = self.open_dir(name)?;
+        self.give_away(&dir.fd)?;
         self.sync()?;
-        self.open_dir(name)
+        Ok(dir)
+    }
+
+    /// Moves anything but a regular file to the directory `to`, under its own name or with a
+    /// number, and returns whether it did. A claim that has taken the name meanwhile stays: a
+    /// directory is named so that nothing else can be moved, and what else was moved is looked
+    /// at, and put back if it is a regular file.
+    pub(crate) fn move_special(&self, name: &str, to: &OsDir) -> io::Result<bool> {
+        let is_dir = self.inspect(name)?.is_dir;
+        let from = if is_dir {
+            format!("{name}/")
+        } else {
+            name.to_owned()
+        };
+        for number in 0..SPECIALS_MAX {
+            let new = if number == 0 {
+                name.to_owned()
+            } else {
+                format!("{name}.{number}")
+            };
+            match self.rename_new(&from, to, &new) {
+                Ok(()) if !is_dir && to.inspect(&new)?.is_file => {
+                    to.publish(&new, self, name)?;
+                    return Ok(false);
+                }
+                Ok(()) => return Ok(true),
+                Err(Errno::EXIST) => {}
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::EXIST.into())
+    }
+
+    /// Renames a file of any kind to a name that is not taken.
+    fn rename_new(&self, name: &str, to: &OsDir, new: &str) -> rustix::io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            let flags = fs::RenameFlags::NOREPLACE;
+            match retry_on_intr(|| fs::renameat_with(&self.fd, name, &to.fd, new, flags)) {
+                Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
+                answer => return answer,
+            }
+        }
+        // What is moved is no claim, and where it goes nobody else puts anything by this name.
+        match fs::statat(&to.fd, new, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => retry_on_intr(|| fs::renameat(&self.fd, name, &to.fd, new)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the file system that the directory lies on.
@@ -222,9 +292,9 @@ impl Dir for OsDir {
     fn create(&self, name: &str) -> io::Result<OwnedFd> {
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(retry_on_intr(|| {
-            fs::openat(&self.fd, name, flags, FILE_MODE)
-        })?)
+        let file = retry_on_intr(|| fs::openat(&self.fd, name, flags, FILE_MODE))?;
+        self.give_away(&file)?;
+        Ok(file)
     }
 
     fn open(&self, name: &str) -> io::Result<OwnedFd> {
@@ -266,12 +336,17 @@ impl Dir for OsDir {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Errno::INVAL.into());
         }
-        let sealed = !Mode::from_raw_mode(stat.st_mode).intersects(Mode::WUSR);
+        // Exactly this mode: file systems without modes show others.
+        let sealed = Mode::from_raw_mode(stat.st_mode) == SEALED_MODE;
         Ok((self.read_file(&file, len_max)?, sealed))
     }
 
     fn seal(&self, file: &OwnedFd) -> io::Result<()> {
         Ok(retry_on_intr(|| fs::fchmod(file, SEALED_MODE))?)
+    }
+
+    fn unseal(&self, file: &OwnedFd) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::fchmod(file, FILE_MODE))?)
     }
 
     fn write(&self, file: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {

@@ -184,6 +184,11 @@ impl Dir for SimDir {
         Ok(())
     }
 
+    fn unseal(&self, file: &SimFile) -> io::Result<()> {
+        self.step(|state| state.inodes[file.inode].sealed = false);
+        Ok(())
+    }
+
     fn write(&self, file: &SimFile, bytes: &[u8]) -> io::Result<()> {
         self.step(|state| state.inodes[file.inode].content = bytes.to_vec());
         Ok(())

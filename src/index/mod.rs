@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::port::{Port, PortRange};
 use crate::project::{Holder, ProjectPath};
-use crate::protocol::{Context, Marked, Store, committed};
+use crate::protocol::{Context, Marked, Store, committed, pause};
 use crate::record::claim_port;
 
 pub(crate) mod document;
@@ -25,6 +26,9 @@ const BACKUP_SUFFIX: &str = ".backup";
 /// Most numbered backups. Equal files are not backed up twice, so this many differed.
 const BACKUPS_MAX: u32 = 10_000;
 
+/// How often a file is looked at that somebody is writing: about a second in all.
+const WRITER_ROUNDS_MAX: u32 = 64;
+
 /// The registry file in its directory.
 pub(crate) struct IndexFile<'a> {
     pub(crate) root: &'a OsDir,
@@ -39,8 +43,44 @@ pub(crate) enum Loaded {
 }
 
 impl IndexFile<'_> {
-    /// Reads the file.
+    /// Reads the file. While a running copy of the Python system writes it (it truncates the
+    /// file, then locks it), it is looked at again for a while.
     pub(crate) fn load(&self) -> Result<Loaded> {
+        for round in 0..WRITER_ROUNDS_MAX {
+            match self.load_once()? {
+                Loaded::Damaged(..) if self.is_locked()? => pause(round),
+                loaded => return Ok(loaded),
+            }
+        }
+        self.load_once()
+    }
+
+    /// Returns whether somebody holds the file's lock, as the Python system does to write it.
+    fn is_locked(&self) -> Result<bool> {
+        let Some(file) = self.open()? else {
+            return Ok(false);
+        };
+        let free = self
+            .root
+            .try_lock(&file)
+            .at(Op::Lock, self.root, self.name)?;
+        self.root.unlock(&file);
+        Ok(!free)
+    }
+
+    /// Opens the file for its lock; `None` where there is none, or no locks.
+    fn open(&self) -> Result<Option<OwnedFd>> {
+        if !self.root.has_locks() {
+            return Ok(None);
+        }
+        match self.root.open(self.name) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).at(Op::Open, self.root, self.name),
+        }
+    }
+
+    fn load_once(&self) -> Result<Loaded> {
         let bytes = match self.root.read(self.name, document::LEN_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Missing),
@@ -61,7 +101,7 @@ impl IndexFile<'_> {
         bytes: &[u8],
     ) -> Result<String> {
         let staged = format!("backup-{}", draw(store, self.root)?);
-        let mut is_staged = false;
+        let mut file: Option<OwnedFd> = None;
         for number in 0..BACKUPS_MAX {
             let name = match number {
                 0 => format!("{}{BACKUP_SUFFIX}", self.name),
@@ -69,15 +109,14 @@ impl IndexFile<'_> {
             };
             match self.root.read(&name, document::LEN_MAX) {
                 Ok(there) if there == bytes => {
-                    if is_staged {
+                    if file.is_some() {
                         let _ = staging.remove(&staged);
                     }
                     return Ok(name);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if !is_staged {
-                        write_new(staging, &staged, bytes)?;
-                        is_staged = true;
+                    if file.is_none() {
+                        file = Some(write_new(staging, &staged, bytes)?);
                     }
                     // Published whole: who finds the name can compare the content.
                     match staging.publish(&staged, self.root, &name) {
@@ -105,18 +144,70 @@ impl IndexFile<'_> {
         Err(io::Error::from(io::ErrorKind::AlreadyExists)).at(Op::Publish, self.root, self.name)
     }
 
-    /// Replaces the file.
-    pub(crate) fn replace<D>(&self, store: &Store<D>, staging: &OsDir, bytes: &[u8]) -> Result<()> {
-        let staged = format!("registry-{}", draw(store, self.root)?);
-        let written = write_new(staging, &staged, bytes).and_then(|()| {
-            staging
-                .replace(&staged, self.root, self.name)
-                .at(Op::Replace, self.root, self.name)
+    /// Replaces the file if it still says `read`, and returns whether it did. The Python
+    /// system's lock is held meanwhile; between the look and the replacement lie two system
+    /// calls, in which such a writer can truncate the file, and then loses what it writes.
+    pub(crate) fn replace_if<D>(
+        &self,
+        store: &Store<D>,
+        staging: &OsDir,
+        read: Option<&[u8]>,
+        bytes: &[u8],
+    ) -> Result<bool> {
+        let file = self.open()?;
+        if let Some(file) = &file
+            && !self
+                .root
+                .try_lock(file)
+                .at(Op::Lock, self.root, self.name)?
+        {
+            return Ok(false);
+        }
+        let replaced = self.replace_while(store, staging, bytes, || {
+            let there = match self.root.read(self.name, document::LEN_MAX) {
+                Ok(there) => Some(there),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error).at(Op::Read, self.root, self.name),
+            };
+            Ok(there.as_deref() == read)
         });
-        if written.is_err() {
+        if let Some(file) = &file {
+            self.root.unlock(file);
+        }
+        replaced
+    }
+
+    /// Replaces the file, or creates it.
+    pub(crate) fn replace<D>(&self, store: &Store<D>, staging: &OsDir, bytes: &[u8]) -> Result<()> {
+        self.replace_while(store, staging, bytes, || Ok(true))
+            .map(drop)
+    }
+
+    fn replace_while<D>(
+        &self,
+        store: &Store<D>,
+        staging: &OsDir,
+        bytes: &[u8],
+        still: impl FnOnce() -> Result<bool>,
+    ) -> Result<bool> {
+        let staged = format!("registry-{}", draw(store, self.root)?);
+        // Its lock says that it is not a killed process's.
+        let file = write_new(staging, &staged, bytes)?;
+        let replaced = still().and_then(|still| {
+            if still {
+                staging.replace(&staged, self.root, self.name).at(
+                    Op::Replace,
+                    self.root,
+                    self.name,
+                )?;
+            }
+            Ok(still)
+        });
+        if !matches!(replaced, Ok(true)) {
             let _ = staging.remove(&staged);
         }
-        written
+        staging.unlock(&file);
+        replaced
     }
 }
 
@@ -131,16 +222,47 @@ fn draw<D>(store: &Store<D>, dir: &OsDir) -> Result<crate::record::Nonce> {
 
 /// Writes a new file and makes its content durable: what replaces a good file must not be
 /// empty after a power cut.
-fn write_new(dir: &OsDir, name: &str, bytes: &[u8]) -> Result<()> {
+fn write_new(dir: &OsDir, name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     let file = dir.create(name).at(Op::Create, dir, name)?;
-    let written = dir
-        .write(&file, bytes)
-        .at(Op::Write, dir, name)
+    let written = lock(dir, name, &file)
+        .and_then(|()| dir.write(&file, bytes).at(Op::Write, dir, name))
         .and_then(|()| dir.sync_file(&file).at(Op::Sync, dir, name));
-    if written.is_err() {
-        let _ = dir.remove(name);
+    match written {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            let _ = dir.remove(name);
+            Err(error)
+        }
     }
-    written
+}
+
+/// Locks a staged file for as long as it is open: so nobody takes it for a killed process's.
+fn lock(dir: &OsDir, name: &str, file: &OwnedFd) -> Result<()> {
+    if dir.has_locks() {
+        dir.try_lock(file).at(Op::Lock, dir, name)?;
+    }
+    Ok(())
+}
+
+/// Removes staged files of this room whose processes are gone.
+pub(crate) fn remove_staged(staging: &OsDir) -> Result<()> {
+    if !staging.has_locks() {
+        return Ok(());
+    }
+    let names = staging
+        .names()
+        .map_err(|error| Error::io(Op::List, staging.path(), error))?;
+    for name in names.iter().filter(|name| is_staged_name(name)) {
+        let Ok(file) = staging.open(name) else {
+            continue;
+        };
+        if staging.try_lock(&file).at(Op::Lock, staging, name)? {
+            // Best effort: the next refresh tries again.
+            let _ = staging.remove(name);
+        }
+        staging.unlock(&file);
+    }
+    Ok(())
 }
 
 /// What the search for a port takes from the registry file, all of it hints.
@@ -235,7 +357,7 @@ pub(crate) fn update<D: Dir>(
     store: &Store<D>,
     marked: &[Marked],
     range: PortRange,
-) -> Result<()> {
+) -> Result<Vec<Dropped>> {
     update_from(document, store, marked, range, false)
 }
 
@@ -245,8 +367,15 @@ pub(crate) fn update_fully<D: Dir>(
     store: &Store<D>,
     marked: &[Marked],
     range: PortRange,
-) -> Result<()> {
+) -> Result<Vec<Dropped>> {
     update_from(document, store, marked, range, true)
+}
+
+/// A mapping that portclaim did not write and that leaves the file: the port is another's.
+pub(crate) struct Dropped {
+    pub(crate) project: ProjectPath,
+    pub(crate) port: Port,
+    pub(crate) holder: ProjectPath,
 }
 
 fn update_from<D: Dir>(
@@ -255,7 +384,7 @@ fn update_from<D: Dir>(
     marked: &[Marked],
     range: PortRange,
     fully: bool,
-) -> Result<()> {
+) -> Result<Vec<Dropped>> {
     let present = present(&store.ports)?;
     let mut known = PortSet::new();
     let mut mapped = PortSet::new();
@@ -286,13 +415,26 @@ fn update_from<D: Dir>(
 
     let ours = document.ours().cloned().unwrap_or_else(PortSet::new);
     let mut seen = PortSet::new();
+    let mut dropped = Vec::new();
+    let is_marked = |port| marked.iter().any(|mark| mark.port == port);
     document.retain(|path, port| {
         let first = seen.insert(port);
         if known.contains(port) {
             return first;
         }
         match claims.get(&port) {
-            Some(holder) => holder == path,
+            Some(holder) if holder == path => true,
+            Some(holder) => {
+                // What portclaim wrote itself changes with its mark; the rest, somebody wrote.
+                if !ours.contains(port) || !is_marked(port) {
+                    dropped.push(Dropped {
+                        project: path.clone(),
+                        port,
+                        holder: holder.clone(),
+                    });
+                }
+                false
+            }
             // Released since, if portclaim wrote it; else not adopted yet, and kept.
             None => !ours.contains(port),
         }
@@ -309,7 +451,7 @@ fn update_from<D: Dir>(
     };
     document.set_next_available(next_available(written, &picked, range));
     document.set_ours(now_ours);
-    Ok(())
+    Ok(dropped)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -93,7 +93,7 @@ pub(crate) fn acquire<D: Dir>(
                     holder.key(),
                     LEN_MAX,
                     &Aside::To(&aside),
-                    |bytes| Ok(Record::decode(bytes).map_or(true, |there| there.holder() != holder)),
+                    |bytes| Ok(is_damaged(bytes, |there| there.holder() == holder)),
                 )?;
                 continue;
             }
@@ -142,15 +142,14 @@ fn try_ports<D: Dir>(
         };
         match pending.commit(store) {
             Ok(Committed::Own(record, commit)) => {
+                // Another process of the project may have been told the port by now: it stands,
+                // unsealed, though this one does not tell it.
                 let flushed = store.sync_names();
-                if let Err(error) = flushed {
-                    // Not told, so not kept: a failed flush says that it may be lost.
-                    undo(store, &record);
-                    mark.finish();
-                    return Err(error);
+                if flushed.is_ok() {
+                    seal(store, &commit);
                 }
-                seal(store, &commit);
                 mark.finish();
+                flushed?;
                 return Ok(Some(Acquired::New(record)));
             }
             Ok(Committed::Other) => {
@@ -165,6 +164,16 @@ fn try_ports<D: Dir>(
         }
     }
     Ok(Some(Acquired::Exhausted))
+}
+
+/// Returns whether the content of a commit is no record that `belongs` here, and no later
+/// version's.
+pub(crate) fn is_damaged(bytes: &[u8], belongs: impl FnOnce(&Record) -> bool) -> bool {
+    match Record::decode(bytes) {
+        Ok(record) => !belongs(&record),
+        Err(Corruption::NewerFormat(_)) => false,
+        Err(_) => true,
+    }
 }
 
 /// Makes a commit durable that a look-up found, unless it is known to be.
@@ -188,6 +197,10 @@ pub(crate) fn make_durable<D: Dir>(
     for (dir, name) in files {
         match dir.open(name) {
             Ok(file) => {
+                let bytes = dir.read_file(&file, LEN_MAX).at(Op::Read, dir, name)?;
+                if !Record::decode(&bytes).is_ok_and(|there| there.nonce() == record.nonce()) {
+                    return Ok(());
+                }
                 dir.sync_file(&file).at(Op::Sync, dir, name)?;
                 commit = Some(file);
             }
@@ -209,11 +222,4 @@ fn seal<D: Dir>(store: &Store<D>, commit: &D::File) {
     if store.is_durable() {
         let _ = store.projects.seal(commit);
     }
-}
-
-/// Takes a commit back, best effort, in a release's order.
-fn undo<D: Dir>(store: &Store<D>, record: &Record) {
-    let name = crate::record::claim_name(record.port());
-    let _ = super::claim::withdraw_record(&store.ports, &name, record, &Aside::Nowhere);
-    let _ = withdraw_commit(store, record);
 }

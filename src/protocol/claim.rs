@@ -16,6 +16,9 @@ use super::{Context, ROUNDS_MAX, Store, pause};
 /// How often one port is tried again when a sweep took the new, still empty claim away.
 const SWEPT_RETRIES_MAX: u32 = 3;
 
+/// How often the lock of a new claim is tried that another process holds.
+const BUSY_RETRIES_MAX: u32 = 3;
+
 /// What came of trying to claim one port.
 pub(super) enum Attempt<D: Dir> {
     /// The claim is this process's, and its lock is held.
@@ -109,14 +112,26 @@ fn create_locked<D: Dir>(dir: &D, name: &str) -> Result<Option<D::File>> {
 }
 
 fn lock_new<D: Dir>(dir: &D, name: &str, file: &D::File) -> Result<bool> {
-    if !dir.try_lock(file).at(Op::Lock, dir, name)? {
-        return Ok(false);
+    for round in 0..=BUSY_RETRIES_MAX {
+        match dir.try_lock(file) {
+            Ok(true) => {
+                let means = dir.means(name, file).at(Op::Inspect, dir, name);
+                if !matches!(means, Ok(true)) {
+                    dir.unlock(file);
+                }
+                return means;
+            }
+            // A check holds the lock for a moment, and leaves the file; a sweep removes it.
+            Ok(false) if dir.means(name, file).at(Op::Inspect, dir, name)? => pause(round),
+            Ok(false) => return Ok(false),
+            Err(error) => {
+                // It was never locked, so nobody takes it for a claim: removed, if it can be.
+                let _ = dir.remove(name);
+                return Err(error).at(Op::Lock, dir, name);
+            }
+        }
     }
-    let means = dir.means(name, file).at(Op::Inspect, dir, name);
-    if !matches!(means, Ok(true)) {
-        dir.unlock(file);
-    }
-    means
+    Ok(false)
 }
 
 impl<D: Dir> Pending<D> {
@@ -156,6 +171,10 @@ impl<D: Dir> Pending<D> {
     fn stage(&self, store: &Store<D>, staged: &str) -> Result<D::File> {
         let dir = &store.staging;
         let file = dir.create(staged).at(Op::Create, dir, staged)?;
+        if store.is_durable() {
+            // A umask can make it look sealed.
+            dir.unseal(&file).at(Op::Permit, dir, staged)?;
+        }
         dir.write(&file, &self.record.encode())
             .at(Op::Write, dir, staged)?;
         if store.is_durable() {

@@ -46,6 +46,9 @@ pub(crate) fn read_record<D: Dir>(
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             Ok(Some(Err(Corruption::NotAFile)))
         }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(Some(Err(Corruption::Denied)))
+        }
         Err(error) => Err(error).at(Op::Read, dir, name),
     }
 }
@@ -115,7 +118,9 @@ fn is_claimed<D: Dir>(store: &Store<D>, commit: &Record, bytes: &[u8]) -> Result
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::PermissionDenied
             ) =>
         {
             Ok(false)

@@ -21,7 +21,7 @@ use super::{Context, Store};
 
 /// How often a refresh starts again because changes went on meanwhile. Each further round
 /// serves only the others; their own refresh or the next one serves them as well.
-const ROUNDS_MAX: u32 = 32;
+const ROUNDS_MAX: u32 = 4;
 
 /// Most marks whose locks are held at once: each is an open file, and a process may have as
 /// few as 256 of them.
@@ -42,23 +42,28 @@ pub(crate) enum Reason {
 /// A change that is under way.
 pub(super) struct Mark<'a, D: Dir> {
     dir: &'a D,
-    name: String,
-    file: D::File,
+    /// `None` where there are no locks: a mark could not be told from a finished one.
+    made: Option<(String, D::File)>,
 }
 
 impl<'a, D: Dir> Mark<'a, D> {
     pub(super) fn make(store: &'a Store<D>, port: Port, reason: Reason) -> Result<Mark<'a, D>> {
         let dir = &store.index;
+        if !dir.has_locks() {
+            return Ok(Mark { dir, made: None });
+        }
         for _ in 0..ROUNDS_MAX {
             let name = mark_name(port, reason, store.nonce()?);
             let file = dir.create(&name).at(Op::Create, dir, &name)?;
             // A refresher that finds the mark before it is locked takes it for finished, and
             // may have removed it: then another one is made.
-            if !dir.has_locks()
-                || dir.try_lock(&file).at(Op::Lock, dir, &name)?
-                    && dir.means(&name, &file).at(Op::Inspect, dir, &name)?
+            if dir.try_lock(&file).at(Op::Lock, dir, &name)?
+                && dir.means(&name, &file).at(Op::Inspect, dir, &name)?
             {
-                return Ok(Mark { dir, name, file });
+                return Ok(Mark {
+                    dir,
+                    made: Some((name, file)),
+                });
             }
         }
         Err(Error::contended(dir.path()))
@@ -66,14 +71,18 @@ impl<'a, D: Dir> Mark<'a, D> {
 
     /// Says that the change is done.
     pub(super) fn finish(self) {
-        self.dir.unlock(&self.file);
+        if let Some((_, file)) = &self.made {
+            self.dir.unlock(file);
+        }
     }
 
     /// Takes the mark back: nothing was changed.
     pub(super) fn discard(self) {
         // What cannot be removed is a finished mark, and costs one more refresh.
-        let _ = self.dir.remove(&self.name);
-        self.dir.unlock(&self.file);
+        if let Some((name, file)) = &self.made {
+            let _ = self.dir.remove(name);
+            self.dir.unlock(file);
+        }
     }
 }
 
@@ -125,14 +134,11 @@ pub(crate) fn picked(marks: &[Marked]) -> impl Iterator<Item = Port> {
 }
 
 /// Takes the locks of marks whose changes are over, of at most [`BATCH_MAX`].
-fn finished<D: Dir>(dir: &D) -> Result<Vec<(Marked, Option<D::File>)>> {
+fn finished<D: Dir>(dir: &D) -> Result<Vec<(Marked, D::File)>> {
     let mut finished = Vec::new();
     for mark in marks(dir)? {
-        if !dir.has_locks() {
-            // It cannot be known; the maker refreshes the index itself, in any case.
-            finished.push((mark, None));
-        } else if let Some(file) = lock_finished(dir, &mark.name)? {
-            finished.push((mark, Some(file)));
+        if let Some(file) = lock_finished(dir, &mark.name)? {
+            finished.push((mark, file));
         }
         if finished.len() == BATCH_MAX {
             break;
@@ -178,12 +184,17 @@ pub(crate) fn refresh<D: Dir>(
     mut force: bool,
     mut write: impl FnMut(&[Marked]) -> Result<()>,
 ) -> Result<Refreshed> {
+    if !dir.has_locks() {
+        // Nothing says what changed and who is at it: everybody writes, and the last one wins.
+        write(&[])?;
+        return Ok(Refreshed::Done);
+    }
     for _ in 0..ROUNDS_MAX {
         if refresh_once(dir, &mut force, &mut write)? == Refreshed::Elsewhere {
             return Ok(Refreshed::Elsewhere);
         }
         // After the unlock, not before: whoever finished in between met the lock, and left.
-        if !dir.has_locks() || !any_finished(dir)? {
+        if !any_finished(dir)? {
             return Ok(Refreshed::Done);
         }
     }
@@ -198,7 +209,7 @@ pub(super) fn refresh_once<D: Dir>(
     write: &mut impl FnMut(&[Marked]) -> Result<()>,
 ) -> Result<Refreshed> {
     let lock = open_lock(dir)?;
-    if dir.has_locks() && !dir.try_lock(&lock).at(Op::Lock, dir, LOCK_NAME)? {
+    if !dir.try_lock(&lock).at(Op::Lock, dir, LOCK_NAME)? {
         return Ok(Refreshed::Elsewhere);
     }
     let written = refresh_locked(dir, force, write);
@@ -216,16 +227,13 @@ fn refresh_locked<D: Dir>(
         if finished.is_empty() && !*force {
             return Ok(());
         }
-        let (marks, files): (Vec<Marked>, Vec<Option<D::File>>) = finished.into_iter().unzip();
+        let (marks, files): (Vec<Marked>, Vec<D::File>) = finished.into_iter().unzip();
         let written = write(&marks).and_then(|()| remove(dir, &marks));
-        for file in files.iter().flatten() {
+        for file in &files {
             dir.unlock(file);
         }
         written?;
         *force = false;
-        if !dir.has_locks() {
-            return Ok(());
-        }
     }
     Ok(())
 }

@@ -44,12 +44,12 @@ mod testing;
 mod tests;
 mod withdraw;
 
-pub(crate) use acquire::{Acquired, Picker, Rejection, acquire, make_durable};
+pub(crate) use acquire::{Acquired, Picker, Rejection, acquire, is_damaged, make_durable};
 pub(crate) use lookup::{Flushed, Lookup, committed, lookup, read_claim, read_held, read_record};
 pub(crate) use mark::{Marked, Refreshed, marks, picked, refresh};
 pub(crate) use release::{Archive, Released, release};
-pub(crate) use sweep::{Swept, sweep, sweep_port, sweep_staging};
-pub(crate) use withdraw::{Aside, Withdrawal, set_aside, withdraw};
+pub(crate) use sweep::{Swept, is_staged_commit, sweep, sweep_port, sweep_staging};
+pub(crate) use withdraw::{Aside, set_aside, withdraw};
 
 /// How often an operation starts again because another process changed what it looked at.
 /// Each round means that some other operation went through, so this many in a row are not

@@ -78,6 +78,7 @@ pub(crate) fn release<D: Dir>(
             flushed?;
             return Ok(Released::Done(record));
         }
+        pause(round);
     }
     Err(Error::contended(store.projects.path().join(holder.key())))
 }

@@ -72,7 +72,7 @@ pub(crate) fn sweep_port<D: Dir>(
 fn state<D: Dir>(store: &Store<D>, port: Port, bytes: &[u8]) -> Result<State> {
     let claim = match Record::decode(bytes).and_then(|claim| check_port(claim, port)) {
         Ok(claim) => claim,
-        Err(Corruption::NewerFormat(_)) => return Ok(State::Kept),
+        Err(Corruption::NewerFormat(_) | Corruption::Denied) => return Ok(State::Kept),
         // Nothing is lost with an empty file.
         Err(Corruption::Empty) => return Ok(State::Orphan),
         Err(_) => return Ok(State::Damaged),
@@ -122,10 +122,7 @@ pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
         .names()
         .map_err(|error| Error::io(Op::List, dir.path(), error))?
     {
-        let Some((port, nonce)) = name.split_once('-') else {
-            continue;
-        };
-        let (Ok(port), Some(nonce)) = (port.parse::<Port>(), Nonce::from_hex(nonce)) else {
+        let Some((port, nonce)) = staged_commit(&name) else {
             continue;
         };
         let claim = read_record(&store.ports, &claim_name(port))?;
@@ -144,4 +141,15 @@ pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
         }
     }
     Ok(removed)
+}
+
+/// Reads the name of a staged commit.
+fn staged_commit(name: &str) -> Option<(Port, Nonce)> {
+    let (port, nonce) = name.split_once('-')?;
+    Some((port.parse().ok()?, Nonce::from_hex(nonce)?))
+}
+
+/// Returns whether a file in `staging/` is a commit.
+pub(crate) fn is_staged_commit(name: &str) -> bool {
+    staged_commit(name).is_some()
 }

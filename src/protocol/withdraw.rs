@@ -45,7 +45,12 @@ pub(crate) fn withdraw<D: Dir>(
     let file = match dir.open(name) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Withdrawal::Gone),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::PermissionDenied
+            ) =>
+        {
             return Ok(Withdrawal::Other);
         }
         Err(error) => return Err(error).at(Op::Open, dir, name),
