@@ -15,7 +15,7 @@ use crate::protocol::{
     lookup, pause, sweep_port,
 };
 
-/// The name in `ports/` that says that a registry file was written for these claims.
+/// The name in `ports/` and `projects/` that says that a registry file was written for these claims.
 pub(crate) const ESTABLISHED: &str = ".portclaim";
 
 /// How often a port is looked at whose claim can be neither swept nor read.
@@ -71,8 +71,12 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
             })
         }
         Loaded::Sound(document, bytes) if is_current(place, &document)? => {
-            let foreign = index::foreign(&document);
-            let rewrite = !foreign.is_empty();
+            let mut foreign = foreign(&document);
+            let present = index::present(&place.store.ports)?;
+            let ours = document.ours().cloned().unwrap_or_default();
+            // What portclaim wrote and has no claim any more was released.
+            foreign.retain(|&(_, port)| !ours.contains(port) || present.contains(port));
+            let rewrite = document.is_edited();
             source.adopt_all(foreign, true, &mut notices)?;
             Ok(Adopted {
                 document: Some(document),
@@ -105,6 +109,16 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
     }
 }
 
+/// Returns the mappings that somebody else may have written: none where the file is as
+/// portclaim wrote it, else all, since those that are claims already do no harm.
+fn foreign(document: &Document) -> Vec<(ProjectPath, Port)> {
+    if document.is_edited() {
+        mappings(document)
+    } else {
+        Vec::new()
+    }
+}
+
 fn mappings(document: &Document) -> Vec<(ProjectPath, Port)> {
     document
         .mappings()
@@ -119,24 +133,29 @@ fn is_current(place: &Place, document: &Document) -> Result<bool> {
     Ok(document.is_ours() && is_established(place)?)
 }
 
-/// Returns whether a registry file was ever written for these claims.
+/// Returns whether a registry file was ever written for these claims and commits.
 fn is_established(place: &Place) -> Result<bool> {
-    match place.store.ports.inspect(ESTABLISHED) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).at(Op::Inspect, &place.store.ports, ESTABLISHED),
+    for dir in [&place.store.ports, &place.store.projects] {
+        match dir.inspect(ESTABLISHED) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error).at(Op::Inspect, dir, ESTABLISHED),
+        }
     }
+    Ok(true)
 }
 
 /// Notes that a registry file was written for these claims, durably: else a file that is
 /// older than a power cut would be taken for one that was brought along.
 fn establish(place: &Place) -> Result<()> {
-    let dir = &place.store.ports;
-    match dir.create(ESTABLISHED) {
-        Ok(_) => dir.sync().at(Op::Sync, dir, ""),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error).at(Op::Create, dir, ESTABLISHED),
+    for dir in [&place.store.ports, &place.store.projects] {
+        match dir.create(ESTABLISHED) {
+            Ok(_) => dir.sync().at(Op::Sync, dir, "")?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).at(Op::Create, dir, ESTABLISHED),
+        }
     }
+    Ok(())
 }
 
 fn fingerprint(place: &Place, name: &str) -> Result<Option<Fingerprint>> {
@@ -253,7 +272,7 @@ impl Source<'_> {
             Loaded::Missing => false,
             Loaded::Damaged(_, bytes) => says(salvage(&bytes)),
             Loaded::Sound(document, _) if is_current(self.place, &document)? => {
-                says(index::foreign(&document))
+                says(foreign(&document))
             }
             Loaded::Sound(document, _) => says(mappings(&document)),
         })
@@ -355,6 +374,8 @@ pub(crate) fn write_index(
         };
         let dropped = update(&mut document, &place.store, marked, range)?;
         let updated = document.to_bytes();
+        // Before the file says that it is portclaim's: else it would be taken over once more.
+        establish(place)?;
         let is_written = bytes.as_ref() == Some(&updated)
             || file.replace_if(
                 &place.store,
@@ -374,7 +395,6 @@ pub(crate) fn write_index(
                     holder,
                 },
             ));
-            establish(place)?;
             remove_staged(&place.store.staging)?;
             return Ok(all);
         }

@@ -19,13 +19,16 @@ use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Context, Durability, Lookup, Refreshed, Released, acquire, committed, lookup,
-    make_durable, marks, picked, refresh, release, sweep,
+    Acquired, Context, Durability, Lookup, ROUNDS_MAX, Refreshed, Released, acquire, committed,
+    lookup, make_durable, marks, pause, picked, refresh, release, sweep, sweep_port,
 };
 use crate::record::Record;
 
 /// How the registry file is called where nothing else is said.
 pub const DEFAULT_FILE_NAME: &str = "port_registry.json";
+
+/// How often an exhausted range is searched: once more than others are given time to settle.
+const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
 
 /// When the registry file, which is derived from the claims, is brought up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -389,20 +392,30 @@ impl Registry {
         // The index may know the port of a project whose claim and commit were both lost.
         let known = hints.port_of(&request.holder);
         let spared = || hints.spared.iter().copied().collect();
-        let mut swept = false;
-        loop {
+        for round in 0..=EXHAUSTED_ROUNDS_MAX {
+            if let Some(port) = known {
+                // Its own claim may be there, without its commit.
+                sweep_port(&place.store, port, || place.quarantine())?;
+            }
             let mut picker = RangePicker::new(&place.store.ports, range, start, known, spared());
-            match acquire(&place.store, &request.holder, &mut picker, || {
-                place.quarantine()
-            })? {
-                Acquired::Exhausted if swept => return Err(Error::exhausted(picker.exhaustion())),
+            let quarantine = || place.quarantine();
+            match acquire(&place.store, &request.holder, &mut picker, quarantine)? {
                 Acquired::Exhausted => {
-                    sweep(&place.store, || place.quarantine())?;
-                    swept = true;
+                    let swept = sweep(&place.store, quarantine)?;
+                    // Claims that are being made may be given up yet, and one may be this
+                    // holder's: rivals for one project's port each hold one for a moment.
+                    let is_moving = swept.busy > 0 && round < ROUNDS_MAX;
+                    if round > 0 && swept.freed.is_empty() && !is_moving {
+                        return Err(Error::exhausted(picker.exhaustion()));
+                    }
+                    if is_moving {
+                        pause(round);
+                    }
                 }
                 acquired => return Ok(acquired),
             }
         }
+        Err(Error::contended(place.store.ports.path()))
     }
 
     /// Returns the record of the holder's port, `None` where it has none.
@@ -484,7 +497,6 @@ impl Registry {
         };
         let allocated = self.records()?.flatten().count();
         let present = present(&place.store.ports)?;
-        let claimed = present.iter().filter(|&port| range.contains(port)).count();
         let hints = migrate::read(place, self.file_name())?
             .as_ref()
             .map(Hints::of)
@@ -492,13 +504,12 @@ impl Registry {
         let marked = marks(&place.store.index)?;
         let recent: Vec<Port> = picked(&marked).collect();
         let start = hints.start(&recent, range);
+        let is_free = |&port: &Port| !present.contains(port) && !hints.spared.contains(&port);
         Ok(Summary {
             range,
             allocated: u32::try_from(allocated).unwrap_or(u32::MAX),
-            available: range.len() - u32::try_from(claimed).unwrap_or(range.len()),
-            next_available: range
-                .cycle_from(start)
-                .find(|&port| !present.contains(port)),
+            available: u32::try_from(range.cycle_from(start).filter(is_free).count()).unwrap_or(0),
+            next_available: range.cycle_from(start).find(is_free),
         })
     }
 
@@ -585,11 +596,11 @@ impl Registry {
 
     /// Refreshes the index by force, and waits a little for another process that is at it.
     pub(crate) fn refresh_now(&self, place: &Place) -> Result<()> {
-        for round in 0..crate::protocol::ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             if self.refresh(place, Extent::All)? == Refreshed::Done {
                 return Ok(());
             }
-            crate::protocol::pause(round);
+            pause(round);
         }
         Err(Error::contended(place.store.index.path().join("lock")))
     }

@@ -132,6 +132,7 @@ impl Registry {
         let mut report = Report::default();
         check_range(self, &mut report);
         let Some(place) = self.place()? else {
+            check_file_alone(self, &mut report)?;
             return Ok(report);
         };
         check_filesystem(place, &mut report);
@@ -185,6 +186,30 @@ impl Registry {
         }
         Ok(report)
     }
+}
+
+/// Where there is a registry file and not all of the directories.
+fn check_file_alone(registry: &Registry, report: &mut Report) -> Result<()> {
+    let root = match OsDir::open_root(registry.root()) {
+        Ok(root) => root,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(Op::Open, registry.root(), error)),
+    };
+    let file = IndexFile {
+        root: &root,
+        name: registry.file_name(),
+    };
+    let path = registry.index_path();
+    match file.load()? {
+        Loaded::Missing => {}
+        Loaded::Damaged(damage, _) => {
+            report.add(FindingKind::DamagedIndex, path, damage.to_string());
+        }
+        Loaded::Sound(document, _) => {
+            report.add(FindingKind::StaleIndex, path, not_taken_over(&document));
+        }
+    }
+    Ok(())
 }
 
 fn migrate_file(registry: &Registry, place: &Place) -> Result<Option<Document>> {
@@ -262,14 +287,14 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
     let dir = &place.store.ports;
     for name in names(dir)? {
         let path = dir.path().join(&name);
-        let Some(meta) = inspect(dir, &name)? else {
+        let Some(port) = claim_port(&name) else {
+            // Not looked at: its name may not be UTF-8, and then it is not this one.
+            if name != ESTABLISHED {
+                report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
+            }
             continue;
         };
-        if name == ESTABLISHED {
-            continue;
-        }
-        let Some(port) = claim_port(&name) else {
-            report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
+        let Some(meta) = inspect(dir, &name)? else {
             continue;
         };
         if !meta.is_file {
@@ -282,6 +307,8 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
         }
         check_meta(path.clone(), meta, 0o600, report);
         match read_claim(&place.store, port)? {
+            // Found already: it is another user's.
+            Some(Err(Corruption::Denied)) => {}
             Some(Err(Corruption::NewerFormat(format))) => {
                 let detail = Corruption::NewerFormat(format).to_string();
                 report.add(FindingKind::LaterFormat, path, detail);
@@ -341,6 +368,7 @@ fn is_busy(dir: &OsDir, name: &str) -> Result<bool> {
             Ok(!free || !same)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
         Err(error) => Err(error).at(Op::Open, dir, name),
     }
 }
@@ -364,13 +392,15 @@ fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
     let dir = &place.store.projects;
     for name in names(dir)? {
         let path = dir.path().join(&name);
+        if !is_key(&name) {
+            if name != ESTABLISHED {
+                report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
+            }
+            continue;
+        }
         let Some(meta) = inspect(dir, &name)? else {
             continue;
         };
-        if !is_key(&name) {
-            report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
-            continue;
-        }
         if !meta.is_file {
             report.add(
                 FindingKind::DamagedCommit,
@@ -381,6 +411,7 @@ fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
         }
         check_meta(path.clone(), meta, 0o600, report);
         match commit_damage(place, &name)? {
+            Some(Corruption::Denied) => {}
             Some(Corruption::NewerFormat(format)) => {
                 let detail = Corruption::NewerFormat(format).to_string();
                 report.add(FindingKind::LaterFormat, path, detail);
@@ -452,18 +483,10 @@ fn check_index(registry: &Registry, place: &Place, report: &mut Report) -> Resul
         );
     }
     let marked = marks(&place.store.index)?;
-    let all_ports: Vec<_> = document.mappings().map(|(_, port)| port).collect();
     let mut expected = document.clone();
     index::update_fully(&mut expected, &place.store, &marked, registry.range())?;
     if !document.is_ours() {
-        report.add(
-            FindingKind::StaleIndex,
-            path,
-            format!(
-                "portclaim has not taken over its {} mappings",
-                all_ports.len()
-            ),
-        );
+        report.add(FindingKind::StaleIndex, path, not_taken_over(&document));
     } else if expected != document {
         report.add(
             FindingKind::StaleIndex,
@@ -475,6 +498,11 @@ fn check_index(registry: &Registry, place: &Place, report: &mut Report) -> Resul
         report.add(FindingKind::StaleIndex, path, detail);
     }
     Ok(())
+}
+
+fn not_taken_over(document: &Document) -> String {
+    let count = document.mappings().count();
+    format!("portclaim has not taken over its {count} mappings")
 }
 
 fn mend_permissions(place: &Place) -> Result<()> {

@@ -97,8 +97,11 @@ fn hint(error: &Error) -> Option<String> {
 
 /// Prints clap's own message: help goes to standard output, errors do not.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
-    // A closed pipe is no error, and there is nowhere else to report one.
-    let _ = error.print();
+    if let Err(failed) = error.print()
+        && failed.kind() != io::ErrorKind::BrokenPipe
+    {
+        return failure(&Failure::io("failed to print the answer", &failed));
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 

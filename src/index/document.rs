@@ -26,9 +26,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::{Digest, Sha256};
+
 use super::json::{self, Member, Object};
 use crate::port::{Port, PortRange};
-use crate::project::ProjectPath;
+use crate::project::{ProjectPath, hex};
 
 /// Longest registry file that is read, in bytes: a thousand for each of 65535 ports.
 /// Callers read no more than this and one byte, by which [`Document::parse`] knows.
@@ -430,19 +432,51 @@ impl Document {
     /// Notes which ports portclaim itself writes into `mappings`; with this, the file is
     /// ours. Whatever else stands in the member `portclaim` is kept.
     pub(crate) fn set_ours(&mut self, ports: PortSet) {
+        let text = format!("\"{ports}\"");
+        self.set_own(&[("format", FORMAT), ("ports", &text)]);
+        self.ours = Some(ports);
+    }
+
+    /// Notes what the mappings are, so that a change by others shows.
+    pub(crate) fn set_checksum(&mut self) {
+        let text = format!("\"{}\"", self.checksum());
+        self.set_own(&[("check", &text)]);
+    }
+
+    /// Returns whether the mappings are others than when portclaim wrote the file.
+    pub(crate) fn is_edited(&self) -> bool {
+        let own = self.fields.iter().find(|field| field.role == Role::Own);
+        let members = own.and_then(|own| members_of(&own.value));
+        let written = members
+            .as_ref()
+            .and_then(|members| members.iter().find(|member| *member.name == *b"check"));
+        written.is_none_or(|written| written.value.trim_matches('"') != self.checksum())
+    }
+
+    /// Returns a hash of the mappings and their order, in hexadecimal digits.
+    fn checksum(&self) -> String {
+        let mut hash = Sha256::new();
+        for (path, port) in self.mappings() {
+            hash.update(path.as_str());
+            // No path contains a NUL, so that no two lists give the same bytes.
+            hash.update([0]);
+            hash.update(port.get().to_be_bytes());
+        }
+        hex(&hash.finalize()[..8])
+    }
+
+    /// Sets members of the member `portclaim`: in their places, else at the end.
+    fn set_own(&mut self, news: &[(&str, &str)]) {
         let at = self.fields.iter().position(|field| field.role == Role::Own);
         let old = at
             .and_then(|at| members_of(&self.fields[at].value))
             .unwrap_or_default();
+        let keys: Vec<String> = news.iter().map(|(name, _)| format!("\"{name}\"")).collect();
         let mut members: Vec<(&str, &str)> = old
             .iter()
             .map(|member| (member.key, member.value))
             .collect();
-        let text = format!("\"{ports}\"");
-        for (name, key, value) in [
-            ("format", "\"format\"", FORMAT),
-            ("ports", "\"ports\"", text.as_str()),
-        ] {
+        for ((name, value), key) in news.iter().zip(&keys) {
             match old
                 .iter()
                 .position(|member| *member.name == *name.as_bytes())
@@ -458,7 +492,6 @@ impl Document {
             Some(at) => self.fields[at] = field,
             None => self.fields.push(field),
         }
-        self.ours = Some(ports);
     }
 
     /// Returns the document without the member `portclaim`: as the Python system would

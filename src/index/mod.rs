@@ -335,20 +335,6 @@ pub(crate) fn present<D: Dir>(ports: &D) -> Result<PortSet> {
     Ok(present)
 }
 
-/// Returns the mappings of `document` that portclaim did not write, in the file's order:
-/// the Python system's, or a person's.
-pub(crate) fn foreign(document: &Document) -> Vec<(ProjectPath, Port)> {
-    let none = PortSet::new();
-    let ours = document.ours().unwrap_or(&none);
-    let mut seen = PortSet::new();
-    document
-        .mappings()
-        // A second project on one port is not portclaim's work either.
-        .filter(|&(_, port)| !seen.insert(port) || !ours.contains(port))
-        .map(|(path, port)| (path.clone(), port))
-        .collect()
-}
-
 /// Brings `document` up to date with the claims. Reads the claims whose ports are marked, and
 /// those that the file and the directory disagree about; all of them where portclaim did not
 /// write the file.
@@ -392,7 +378,10 @@ fn update_from<D: Dir>(
         mapped.insert(port);
     }
     // What the file shows as portclaim wrote it, and nothing says that it changed.
-    if !fully && let Some(ours) = document.ours() {
+    if !fully
+        && !document.is_edited()
+        && let Some(ours) = document.ours()
+    {
         for port in ours
             .iter()
             .filter(|&port| present.contains(port) && mapped.contains(port))
@@ -444,13 +433,22 @@ fn update_from<D: Dir>(
         now_ours.insert(port);
     }
     document.assign(claims.into_iter().map(|(port, path)| (path, port)));
-    let picked: Vec<Port> = crate::protocol::picked(marked).collect();
-    let written = match document.next_available() {
-        NextAvailable::Port(port) => Some(port),
-        NextAvailable::Missing | NextAvailable::Invalid => None,
-    };
-    document.set_next_available(next_available(written, &picked, range));
+    let picked: Vec<Port> = crate::protocol::picked(marked)
+        .filter(|&port| range.contains(port))
+        .collect();
+    // Another range than this process's may be in use: the file's word stands until a port
+    // is picked.
+    match document.next_available() {
+        NextAvailable::Port(_) if picked.is_empty() => {}
+        NextAvailable::Port(port) => {
+            document.set_next_available(next_available(Some(port), &picked, range));
+        }
+        NextAvailable::Missing | NextAvailable::Invalid => {
+            document.set_next_available(next_available(None, &picked, range));
+        }
+    }
     document.set_ours(now_ours);
+    document.set_checksum();
     Ok(dropped)
 }
 

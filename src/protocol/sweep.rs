@@ -85,28 +85,34 @@ fn state<D: Dir>(store: &Store<D>, port: Port, bytes: &[u8]) -> Result<State> {
     })
 }
 
-/// Sweeps every claim, and the staged commits that nobody will publish. Returns the ports
-/// that are free now.
-pub(crate) fn sweep<D: Dir>(
-    store: &Store<D>,
-    quarantine: impl Fn() -> Result<D>,
-) -> Result<Vec<Port>> {
+/// What a sweep of all claims found.
+pub(crate) struct Sweep {
+    /// The ports that are free now, ascending.
+    pub(crate) freed: Vec<Port>,
+    /// How many claims are being made at this moment.
+    pub(crate) busy: usize,
+}
+
+/// Sweeps every claim, and the staged commits that nobody will publish.
+pub(crate) fn sweep<D: Dir>(store: &Store<D>, quarantine: impl Fn() -> Result<D>) -> Result<Sweep> {
     let names = store
         .ports
         .names()
         .map_err(|error| Error::io(Op::List, store.ports.path(), error))?;
-    let mut freed = Vec::new();
+    let mut swept = Sweep {
+        freed: Vec::new(),
+        busy: 0,
+    };
     for port in names.iter().filter_map(|name| claim_port(name)) {
-        if matches!(
-            sweep_port(store, port, &quarantine)?,
-            Swept::Removed | Swept::Quarantined
-        ) {
-            freed.push(port);
+        match sweep_port(store, port, &quarantine)? {
+            Swept::Removed | Swept::Quarantined => swept.freed.push(port),
+            Swept::Busy => swept.busy += 1,
+            Swept::Kept => {}
         }
     }
     sweep_staging(store)?;
-    freed.sort_unstable();
-    Ok(freed)
+    swept.freed.sort_unstable();
+    Ok(swept)
 }
 
 /// Removes staged commits whose claimer is gone; returns how many. A staged commit is alive

@@ -56,6 +56,8 @@ fn the_bytes_of_the_file_are_these() {
     test.project("shop", test.port(0));
     test.project("caf\u{e9} \"\u{1f980}\"\n", test.port(1));
     let (first, second, next, last) = (test.port(0), test.port(1), test.port(2), test.port(7));
+    let check = test.registry_json()["portclaim"]["check"].clone();
+    let check = check.as_str().expect("a checksum");
     let expected = format!(
         r#"{{
   "version": "1.0",
@@ -70,7 +72,8 @@ fn the_bytes_of_the_file_are_these() {
   "next_available": {next},
   "portclaim": {{
     "format": 1,
-    "ports": "{first}-{second}"
+    "ports": "{first}-{second}",
+    "check": "{check}"
   }}
 }}"#
     );
@@ -100,7 +103,9 @@ fn the_last_project_that_goes_leaves_empty_mappings() {
     test.args(["remove", "shop"]).any_stdout().run();
     let file = test.text(test.registry());
     assert!(file.contains("\"mappings\": {},\n"), "{file}");
-    assert!(file.contains("\"ports\": \"\"\n"), "{file}");
+    // The first eight bytes of sha256 of nothing.
+    let own = "    \"ports\": \"\",\n    \"check\": \"e3b0c44298fc1c14\"\n";
+    assert!(file.contains(own), "{file}");
 }
 
 #[test]
@@ -169,12 +174,16 @@ fn a_registry_that_the_python_system_wrote_is_taken_over() {
         .replace(&format!("    \"/p/second\": {b},\n"), "")
         .replace(&quoted, &c);
     let at = taken_over.rfind("\n}").expect("it has an end");
+    // Lone surrogates are no JSON to serde_json.
+    let text = test.text(test.registry());
+    let check = text.split("\"check\": \"").nth(1).expect("a checksum");
+    let check = &check[..16];
     let ranges = format!("9,8896,{a}-{b},{c},65535");
     assert_eq!(ports.len(), 6);
     assert_eq!(
         test.text(test.registry()),
         format!(
-            "{},\n  \"portclaim\": {{\n    \"format\": 1,\n    \"ports\": \"{ranges}\"\n  }}\n}}",
+            "{},\n  \"portclaim\": {{\n    \"format\": 1,\n    \"ports\": \"{ranges}\",\n    \"check\": \"{check}\"\n  }}\n}}",
             &taken_over[..at]
         )
     );
