@@ -92,6 +92,7 @@ fn main() {
 
     for tool in ["portclaim", "trop"] {
         let mut times = Vec::new();
+        let mut failures = 0;
         for burst in 0..BURSTS {
             let home = home(root.path(), &format!("burst-{tool}-{burst}"));
             let projects: Vec<PathBuf> = (0..BURST)
@@ -119,12 +120,13 @@ fn main() {
                 .filter(|status| !status.success())
                 .count();
             times.push(began.elapsed());
-            assert_eq!(failed, 0, "{tool}: failures");
+            failures += failed;
         }
         if !times.is_empty() {
             println!(
-                "{BURST} processes at once, {tool:10} median {:>9.1} ms",
-                millis(median(&mut times))
+                "{BURST} processes at once, {tool:10} median {:>9.1} ms, {failures} of {} failed",
+                millis(median(&mut times)),
+                BURST * BURSTS
             );
         }
     }

@@ -1,18 +1,20 @@
 //! Takes over what others wrote into the registry file: the Python system, a running copy of
 //! it, or a person. Each mapping becomes a claim. Any number of processes may do it at once.
 
+use std::sync::{Arc, MutexGuard, PoisonError};
+
 use crate::error::{Error, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::Fingerprint;
 use crate::index::{self, Document, Dropped, IndexFile, Loaded, remove_staged, salvage};
 use crate::net::Availability;
 use crate::notice::Notice;
-use crate::place::Place;
+use crate::place::{Place, Settled};
 use crate::port::{Port, PortRange};
 use crate::project::{Holder, ProjectPath};
 use crate::protocol::{
-    Acquired, Context, Lookup, Marked, Picker, ROUNDS_MAX, Rejection, Swept, acquire, committed,
-    lookup, pause, sweep_port,
+    Acquired, Context, Durability, Lookup, Marked, Picker, ROUNDS_MAX, Rejection, Swept, acquire,
+    committed, lookup, pause, sweep_port,
 };
 
 /// The name in `ports/` and `projects/` that says that a registry file was written for these claims.
@@ -24,9 +26,9 @@ const LOOKS_MAX: u32 = 3;
 /// What the registry file said before it was taken over.
 pub(crate) struct Adopted {
     /// The file, where it was sound.
-    pub(crate) document: Option<Document>,
+    pub(crate) document: Option<Arc<Document>>,
     /// Its bytes, where there was one.
-    pub(crate) bytes: Option<Vec<u8>>,
+    pub(crate) bytes: Option<Arc<Vec<u8>>>,
     /// What a user should hear of.
     pub(crate) notices: Vec<Notice>,
     /// Whether the file must be written anew, whatever the marks say.
@@ -44,7 +46,22 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
     };
     let path = place.root.path().join(name);
     let mut notices = Vec::new();
+    // Taken before the file is read: what is written in between shows the next time.
     let seen = fingerprint(place, name)?;
+    if let Some(settled) = settled(place).clone()
+        && Some(settled.seen) == seen
+    {
+        let Settled {
+            document, bytes, ..
+        } = settled;
+        return Ok(Adopted {
+            document: Some(document),
+            bytes: Some(bytes),
+            notices,
+            rewrite: false,
+        });
+    }
+    *settled(place) = None;
     let source = Source { place, name, seen };
     match file.load()? {
         Loaded::Missing => Ok(Adopted {
@@ -65,19 +82,30 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
             });
             Ok(Adopted {
                 document: None,
-                bytes: Some(bytes),
+                bytes: Some(Arc::new(bytes)),
                 notices,
                 rewrite: true,
             })
         }
         Loaded::Sound(document, bytes) if is_current(place, &document)? => {
-            let mut foreign = foreign(&document);
-            let present = index::present(&place.store.ports)?;
-            let ours = document.ours().cloned().unwrap_or_default();
-            // What portclaim wrote and has no claim any more was released.
-            foreign.retain(|&(_, port)| !ours.contains(port) || present.contains(port));
             let rewrite = document.is_edited();
-            source.adopt_all(foreign, true, &mut notices)?;
+            if rewrite {
+                let mut foreign = foreign(&document);
+                let present = index::present(&place.store.ports)?;
+                let ours = document.ours().cloned().unwrap_or_default();
+                // What portclaim wrote and has no claim any more was released.
+                foreign.retain(|&(_, port)| !ours.contains(port) || present.contains(port));
+                source.adopt_all(foreign, true, &mut notices)?;
+            }
+            let (document, bytes) = (Arc::new(document), Arc::new(bytes));
+            if let (Some(seen), false) = (seen, rewrite) {
+                let (document, bytes) = (document.clone(), bytes.clone());
+                *settled(place) = Some(Settled {
+                    seen,
+                    document,
+                    bytes,
+                });
+            }
             Ok(Adopted {
                 document: Some(document),
                 bytes: Some(bytes),
@@ -100,13 +128,17 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
                 claims,
             });
             Ok(Adopted {
-                document: Some(document),
-                bytes: Some(bytes),
+                document: Some(Arc::new(document)),
+                bytes: Some(Arc::new(bytes)),
                 notices,
                 rewrite: true,
             })
         }
     }
+}
+
+fn settled(place: &Place) -> MutexGuard<'_, Option<Settled>> {
+    place.settled.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the mappings that somebody else may have written: none where the file is as
@@ -365,8 +397,10 @@ pub(crate) fn write_index(
             ..
         } = adopt(place, name)?;
         all.extend(notices);
+        // The file is about to change, and with this the only copy can be worked on.
+        *settled(place) = None;
         let is_sound = document.is_some();
-        let mut document = document.unwrap_or_else(|| Document::new(range));
+        let mut document = document.map_or_else(|| Document::new(range), Arc::unwrap_or_clone);
         let update = if fully || !is_sound {
             index::update_fully
         } else {
@@ -376,12 +410,19 @@ pub(crate) fn write_index(
         let updated = document.to_bytes();
         // Before the file says that it is portclaim's: else it would be taken over once more.
         establish(place)?;
-        let is_written = bytes.as_ref() == Some(&updated)
+        let read = bytes.as_ref().map(|bytes| bytes.as_slice());
+        let durability = if document.has_more() {
+            Durability::Durable
+        } else {
+            Durability::Volatile
+        };
+        let is_written = read == Some(&updated)
             || file.replace_if(
                 &place.store,
                 &place.store.staging,
-                bytes.as_deref(),
+                read,
                 &updated,
+                durability,
             )?;
         if is_written {
             all.extend(dropped.into_iter().map(

@@ -1,12 +1,14 @@
 //! A registry's directories, open.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 
 use camino::Utf8Path;
 
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
-use crate::fs::os::OsDir;
+use crate::fs::os::{Fingerprint, OsDir};
+use crate::index::Document;
 use crate::protocol::{Durability, Store};
 use crate::record::Nonce;
 
@@ -17,6 +19,16 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) struct Place {
     pub(crate) root: OsDir,
     pub(crate) store: Store<OsDir>,
+    /// The registry file as it was when it was read last, and nothing was to be adopted.
+    pub(crate) settled: Mutex<Option<Settled>>,
+}
+
+/// A registry file that says nothing new.
+#[derive(Clone)]
+pub(crate) struct Settled {
+    pub(crate) seen: Fingerprint,
+    pub(crate) document: Arc<Document>,
+    pub(crate) bytes: Arc<Vec<u8>>,
 }
 
 impl Place {
@@ -98,5 +110,6 @@ fn open_with(
             draw,
         },
         root,
+        settled: Mutex::default(),
     })
 }

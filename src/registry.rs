@@ -9,8 +9,8 @@ use crate::claim::Claim;
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::mount::Filesystem;
-use crate::fs::os::{Fingerprint, OsDir};
-use crate::index::{Hints, present};
+use crate::fs::os::OsDir;
+use crate::index::{self, Document, present};
 use crate::migrate::{self, Only};
 use crate::net::{Availability, probe};
 use crate::notice::Notice;
@@ -19,8 +19,8 @@ use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Context, Durability, Lookup, ROUNDS_MAX, Refreshed, Released, acquire, committed,
-    lookup, make_durable, marks, pause, picked, refresh, release, sweep, sweep_port,
+    Acquired, Durability, Lookup, ROUNDS_MAX, Refreshed, Released, acquire, committed, lookup,
+    make_durable, marks, pause, picked, refresh, release, sweep, sweep_port,
 };
 use crate::record::Record;
 
@@ -137,7 +137,6 @@ impl Options {
                 options: self,
                 place: OnceLock::new(),
                 notices: Mutex::default(),
-                hints: Mutex::default(),
             }),
         };
         registry.place()?;
@@ -228,7 +227,7 @@ enum Extent {
 
 /// What the registry file said.
 struct Known {
-    hints: Arc<Hints>,
+    document: Option<Arc<Document>>,
     /// Whether it must be written anew, whatever the marks say.
     rewrite: bool,
 }
@@ -238,8 +237,6 @@ struct Inner {
     options: Options,
     place: OnceLock<Place>,
     notices: Mutex<Vec<Notice>>,
-    /// What the registry file said when it was looked at last, and nothing was to be adopted.
-    hints: Mutex<Option<(Fingerprint, Arc<Hints>)>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -351,21 +348,24 @@ impl Registry {
             make_durable(&place.store, &record, flushed)?;
             return Ok(Claim::new(self.clone(), record, false));
         }
-        let adopted = self.adopt(place)?;
+        let known = self.adopt(place)?;
+        let rewrite = known.rewrite;
         let acquired = match request.port {
             Some(port) => self.acquire_port(place, &request.holder, port),
-            None => self.acquire_from(place, request, &adopted.hints),
+            None => self.acquire_from(place, request, known.document.as_deref()),
         };
+        // The last copy of the file's content, so that the refresh can work on it.
+        drop(known);
         let (record, is_new) = match acquired {
             Ok(Acquired::Existing(record)) => (record, false),
             Ok(Acquired::New(record)) => (record, true),
             Ok(Acquired::Exhausted) => return Err(Error::contended(place.store.ports.path())),
             Err(error) => {
-                self.changed(place, adopted.rewrite);
+                self.changed(place, rewrite);
                 return Err(error);
             }
         };
-        self.changed(place, adopted.rewrite);
+        self.changed(place, rewrite);
         Ok(Claim::new(self.clone(), record, is_new))
     }
 
@@ -384,14 +384,19 @@ impl Registry {
     }
 
     /// Searches the range; if it is exhausted, sweeps once and searches again.
-    fn acquire_from(&self, place: &Place, request: &Request, hints: &Hints) -> Result<Acquired> {
+    fn acquire_from(
+        &self,
+        place: &Place,
+        request: &Request,
+        document: Option<&Document>,
+    ) -> Result<Acquired> {
         let range = request.range.unwrap_or(self.range());
         let marked = marks(&place.store.index)?;
         let recent: Vec<Port> = picked(&marked).collect();
-        let start = hints.start(&recent, range);
+        let start = index::start(document, &recent, range);
         // The index may know the port of a project whose claim and commit were both lost.
-        let known = hints.port_of(&request.holder);
-        let spared = || hints.spared.iter().copied().collect();
+        let known = document.and_then(|document| index::port_of(document, &request.holder));
+        let spared = || document.map(index::spared).unwrap_or_default();
         for round in 0..=EXHAUSTED_ROUNDS_MAX {
             if let Some(port) = known {
                 // Its own claim may be there, without its commit.
@@ -497,14 +502,12 @@ impl Registry {
         };
         let allocated = self.records()?.flatten().count();
         let present = present(&place.store.ports)?;
-        let hints = migrate::read(place, self.file_name())?
-            .as_ref()
-            .map(Hints::of)
-            .unwrap_or_default();
+        let document = migrate::read(place, self.file_name())?;
+        let spared = document.as_ref().map(index::spared).unwrap_or_default();
         let marked = marks(&place.store.index)?;
         let recent: Vec<Port> = picked(&marked).collect();
-        let start = hints.start(&recent, range);
-        let is_free = |&port: &Port| !present.contains(port) && !hints.spared.contains(&port);
+        let start = index::start(document.as_ref(), &recent, range);
+        let is_free = |&port: &Port| !present.contains(port) && !spared.contains(port);
         Ok(Summary {
             range,
             allocated: u32::try_from(allocated).unwrap_or(u32::MAX),
@@ -641,40 +644,12 @@ impl Registry {
     /// Makes claims of what others wrote into the registry file. The file is read only if it
     /// is not as it was the last time.
     fn adopt(&self, place: &Place) -> Result<Known> {
-        let name = self.file_name();
-        let seen = place
-            .root
-            .fingerprint(name)
-            .at(Op::Inspect, &place.root, name)?;
-        let mut cache = self
-            .inner
-            .hints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let (Some(seen), Some((cached, hints))) = (seen, &*cache)
-            && seen == *cached
-        {
-            return Ok(Known {
-                hints: hints.clone(),
-                rewrite: false,
-            });
-        }
-        *cache = None;
-        drop(cache);
-        let adopted = migrate::adopt(place, name)?;
+        let adopted = migrate::adopt(place, self.file_name())?;
         self.notice(adopted.notices);
-        let hints = Arc::new(adopted.document.as_ref().map(Hints::of).unwrap_or_default());
-        let rewrite = adopted.rewrite;
-        // Looked at before it was read: what is written in between shows the next time.
-        if let (Some(seen), false) = (seen, rewrite) {
-            let cached = Some((seen, hints.clone()));
-            *self
-                .inner
-                .hints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = cached;
-        }
-        Ok(Known { hints, rewrite })
+        Ok(Known {
+            document: adopted.document,
+            rewrite: adopted.rewrite,
+        })
     }
 
     /// The same before reading, and the index follows; also where a process was killed

@@ -11,7 +11,7 @@ use crate::fs::os::OsDir;
 use crate::index::{self, Document, IndexFile};
 use crate::migrate;
 use crate::place::Place;
-use crate::protocol::{Archive, Context, Refreshed, Released, refresh, release, sweep};
+use crate::protocol::{Archive, Context, Durability, Refreshed, Released, refresh, release, sweep};
 use crate::record::Record;
 use crate::registry::Registry;
 
@@ -118,8 +118,9 @@ impl Registry {
                 index::update_fully(&mut document, &place.store, marked, self.range())?;
                 let bytes = document.to_bytes();
                 let staging = &place.store.staging;
+                let read = adopted.bytes.as_ref().map(|bytes| bytes.as_slice());
                 let is_written =
-                    file.replace_if(&place.store, staging, adopted.bytes.as_deref(), &bytes)?;
+                    file.replace_if(&place.store, staging, read, &bytes, Durability::Durable)?;
                 if is_written {
                     Ok(())
                 } else {

@@ -50,6 +50,8 @@ pub(crate) struct Document {
     fields: Vec<Field>,
     mappings: Vec<Entry>,
     ours: Option<PortSet>,
+    /// Whether the checksum was missing or wrong when the file was read.
+    edited: bool,
 }
 
 /// A top-level member: the texts of its key and its value.
@@ -220,6 +222,7 @@ impl Document {
             ],
             mappings: Vec::new(),
             ours: None,
+            edited: true,
         }
     }
 
@@ -269,11 +272,14 @@ impl Document {
             });
         }
         let mappings = mappings.ok_or(Damage::NoMappings)?;
-        Ok(Document {
+        let mut document = Document {
             fields,
             mappings,
             ours,
-        })
+            edited: true,
+        };
+        document.edited = document.written_checksum() != Some(document.checksum().as_str());
+        Ok(document)
     }
 
     /// Returns the file, as Python's `json.dump(indent=2)` writes it.
@@ -441,16 +447,20 @@ impl Document {
     pub(crate) fn set_checksum(&mut self) {
         let text = format!("\"{}\"", self.checksum());
         self.set_own(&[("check", &text)]);
+        self.edited = false;
     }
 
-    /// Returns whether the mappings are others than when portclaim wrote the file.
+    /// Returns whether the mappings were others than portclaim had written, when the file
+    /// was read.
     pub(crate) fn is_edited(&self) -> bool {
-        let own = self.fields.iter().find(|field| field.role == Role::Own);
-        let members = own.and_then(|own| members_of(&own.value));
-        let written = members
-            .as_ref()
-            .and_then(|members| members.iter().find(|member| *member.name == *b"check"));
-        written.is_none_or(|written| written.value.trim_matches('"') != self.checksum())
+        self.edited
+    }
+
+    fn written_checksum(&self) -> Option<&str> {
+        let own = self.fields.iter().find(|field| field.role == Role::Own)?;
+        let members = members_of(&own.value)?;
+        let check = members.iter().find(|member| *member.name == *b"check")?;
+        Some(check.value.trim_matches('"'))
     }
 
     /// Returns a hash of the mappings and their order, in hexadecimal digits.
@@ -492,6 +502,17 @@ impl Document {
             Some(at) => self.fields[at] = field,
             None => self.fields.push(field),
         }
+    }
+
+    /// Returns whether the file says anything that the claims do not.
+    pub(crate) fn has_more(&self) -> bool {
+        let ours = |port| self.ours.as_ref().is_some_and(|ours| ours.contains(port));
+        let is_more = |entry: &Entry| match entry {
+            Entry::Kept { .. } => true,
+            Entry::Mapping { port, .. } => !ours(*port),
+        };
+        // The five members that every file has.
+        self.mappings.iter().any(is_more) || self.fields.len() > 5
     }
 
     /// Returns the document without the member `portclaim`: as the Python system would

@@ -1,7 +1,7 @@
 //! The registry file that readers of the Python system's format see: derived from the
 //! claims, never authoritative. What others wrote into it becomes claims (`migrate`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -10,7 +10,7 @@ use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::port::{Port, PortRange};
 use crate::project::{Holder, ProjectPath};
-use crate::protocol::{Context, Marked, Store, committed, pause};
+use crate::protocol::{Context, Durability, Marked, Store, committed, pause};
 use crate::record::claim_port;
 
 pub(crate) mod document;
@@ -116,7 +116,7 @@ impl IndexFile<'_> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if file.is_none() {
-                        file = Some(write_new(staging, &staged, bytes)?);
+                        file = Some(write_new(staging, &staged, bytes, Durability::Durable)?);
                     }
                     // Published whole: who finds the name can compare the content.
                     match staging.publish(&staged, self.root, &name) {
@@ -153,6 +153,7 @@ impl IndexFile<'_> {
         staging: &OsDir,
         read: Option<&[u8]>,
         bytes: &[u8],
+        durability: Durability,
     ) -> Result<bool> {
         let file = self.open()?;
         if let Some(file) = &file
@@ -163,7 +164,7 @@ impl IndexFile<'_> {
         {
             return Ok(false);
         }
-        let replaced = self.replace_while(store, staging, bytes, || {
+        let replaced = self.replace_while(store, staging, bytes, durability, || {
             let there = match self.root.read(self.name, document::LEN_MAX) {
                 Ok(there) => Some(there),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -179,7 +180,7 @@ impl IndexFile<'_> {
 
     /// Replaces the file, or creates it.
     pub(crate) fn replace<D>(&self, store: &Store<D>, staging: &OsDir, bytes: &[u8]) -> Result<()> {
-        self.replace_while(store, staging, bytes, || Ok(true))
+        self.replace_while(store, staging, bytes, Durability::Durable, || Ok(true))
             .map(drop)
     }
 
@@ -188,11 +189,12 @@ impl IndexFile<'_> {
         store: &Store<D>,
         staging: &OsDir,
         bytes: &[u8],
+        durability: Durability,
         still: impl FnOnce() -> Result<bool>,
     ) -> Result<bool> {
         let staged = format!("registry-{}", draw(store, self.root)?);
         // Its lock says that it is not a killed process's.
-        let file = write_new(staging, &staged, bytes)?;
+        let file = write_new(staging, &staged, bytes, durability)?;
         let replaced = still().and_then(|still| {
             if still {
                 staging.replace(&staged, self.root, self.name).at(
@@ -220,13 +222,16 @@ fn draw<D>(store: &Store<D>, dir: &OsDir) -> Result<crate::record::Nonce> {
     (store.draw)().map_err(|error| Error::io(Op::Draw, dir.path(), error))
 }
 
-/// Writes a new file and makes its content durable: what replaces a good file must not be
-/// empty after a power cut.
-fn write_new(dir: &OsDir, name: &str, bytes: &[u8]) -> Result<OwnedFd> {
+/// Writes a new file. Its content is made durable where what it replaces says more than the
+/// claims do: that must not be empty after a power cut.
+fn write_new(dir: &OsDir, name: &str, bytes: &[u8], durability: Durability) -> Result<OwnedFd> {
     let file = dir.create(name).at(Op::Create, dir, name)?;
     let written = lock(dir, name, &file)
         .and_then(|()| dir.write(&file, bytes).at(Op::Write, dir, name))
-        .and_then(|()| dir.sync_file(&file).at(Op::Sync, dir, name));
+        .and_then(|()| match durability {
+            Durability::Durable => dir.sync_file(&file).at(Op::Sync, dir, name),
+            Durability::Volatile => Ok(()),
+        });
     match written {
         Ok(()) => Ok(file),
         Err(error) => {
@@ -265,40 +270,27 @@ pub(crate) fn remove_staged(staging: &OsDir) -> Result<()> {
     Ok(())
 }
 
-/// What the search for a port takes from the registry file, all of it hints.
-#[derive(Debug, Default)]
-pub(crate) struct Hints {
-    next: Option<Port>,
-    /// Ports of entries that can be no claims: whoever wrote them uses them all the same.
-    pub(crate) spared: Vec<Port>,
-    ports: HashMap<ProjectPath, Port>,
+/// Returns the port that the file shows for a holder.
+pub(crate) fn port_of(document: &Document, holder: &Holder) -> Option<Port> {
+    let mut mappings = document.mappings();
+    let found = mappings.find(|(path, _)| *path == holder.project());
+    found
+        .map(|(_, port)| port)
+        .filter(|_| holder.service().is_empty())
 }
 
-impl Hints {
-    pub(crate) fn of(document: &Document) -> Hints {
-        Hints {
-            next: match document.next_available() {
-                NextAvailable::Port(port) => Some(port),
-                NextAvailable::Missing | NextAvailable::Invalid => None,
-            },
-            spared: document.kept().filter_map(|kept| kept.port).collect(),
-            ports: document
-                .mappings()
-                .map(|(path, port)| (path.clone(), port))
-                .collect(),
-        }
-    }
+/// Returns the ports of entries that can be no claims: whoever wrote them uses them all the same.
+pub(crate) fn spared(document: &Document) -> PortSet {
+    document.kept().filter_map(|kept| kept.port).collect()
+}
 
-    /// Returns the port that the file shows for a holder.
-    pub(crate) fn port_of(&self, holder: &Holder) -> Option<Port> {
-        let port = self.ports.get(holder.project()).copied();
-        port.filter(|_| holder.service().is_empty())
-    }
-
-    /// Returns where the search begins; see [`next_available`].
-    pub(crate) fn start(&self, picked: &[Port], range: PortRange) -> Port {
-        next_available(self.next, picked, range)
-    }
+/// Returns where the search for a port begins; see [`next_available`].
+pub(crate) fn start(document: Option<&Document>, picked: &[Port], range: PortRange) -> Port {
+    let written = match document.map(Document::next_available) {
+        Some(NextAvailable::Port(port)) => Some(port),
+        Some(NextAvailable::Missing | NextAvailable::Invalid) | None => None,
+    };
+    next_available(written, picked, range)
 }
 
 /// Returns where the search for a port begins: the file's `next_available`, moved on by the

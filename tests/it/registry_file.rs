@@ -175,8 +175,8 @@ fn a_registry_that_the_python_system_wrote_is_taken_over() {
         .replace(&quoted, &c);
     let at = taken_over.rfind("\n}").expect("it has an end");
     // Lone surrogates are no JSON to serde_json.
-    let text = test.text(test.registry());
-    let check = text.split("\"check\": \"").nth(1).expect("a checksum");
+    let file = test.text(test.registry());
+    let check = file.split("\"check\": \"").nth(1).expect("a checksum");
     let check = &check[..16];
     let ranges = format!("9,8896,{a}-{b},{c},65535");
     assert_eq!(ports.len(), 6);
