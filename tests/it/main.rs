@@ -7,6 +7,14 @@
 
 mod bad_input;
 mod cli;
+mod contention;
+mod crash;
 mod doctor;
+mod fuzzed;
 mod harness;
+mod library;
+mod merge;
+mod readme;
 mod registry_file;
+mod scene;
+mod tidy;

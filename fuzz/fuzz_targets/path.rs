@@ -1,0 +1,8 @@
+//! See `checks::path`.
+#![no_main]
+
+#[path = "../checks.rs"]
+#[expect(dead_code, reason = "one target, one check")]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::path(data));
