@@ -546,7 +546,7 @@ impl Registry {
         let Some(place) = self.place()? else {
             return Err(Error::superseded(record.port()));
         };
-        self.adopt_before_release(place)?;
+        self.adopt_before_release(place, record.holder())?;
         match release(&place.store, record.holder(), Some(record.nonce()), None)? {
             Released::Done(_) => {
                 self.changed(place, false);
@@ -566,7 +566,7 @@ impl Registry {
         let Some(place) = self.place_with_file()? else {
             return Ok(None);
         };
-        self.adopt_before_release(place)?;
+        self.adopt_before_release(place, holder)?;
         let released = release(&place.store, holder, None, None)?;
         self.changed(place, false);
         Ok(match released {
@@ -577,8 +577,14 @@ impl Registry {
 
     /// Before a release, what others wrote into the file must have become claims and the file
     /// must show that: else it would go on saying that the holder has the port.
-    fn adopt_before_release(&self, place: &Place) -> Result<()> {
-        if self.adopt(place)?.rewrite {
+    fn adopt_before_release(&self, place: &Place, holder: &Holder) -> Result<()> {
+        let known = self.adopt(place)?;
+        let is_shown = known
+            .document
+            .as_deref()
+            .is_some_and(|document| index::port_of(document, holder).is_some());
+        if known.rewrite && is_shown {
+            drop(known);
             self.refresh_now(place)?;
         }
         Ok(())

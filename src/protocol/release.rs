@@ -10,9 +10,9 @@ use super::mark::{Mark, Reason};
 use super::withdraw::{Aside, Withdrawal};
 use super::{Lookup, ROUNDS_MAX, Store, lookup, pause};
 
-/// How often a claim is tried again whose lock another process holds. A living claimer
-/// holds it for microseconds after its commit.
-const BUSY_RETRIES_MAX: u32 = 3;
+/// How often a claim is tried again whose lock another process holds: some milliseconds in
+/// all. A claimer that runs holds it for microseconds after its commit.
+const BUSY_RETRIES_MAX: u32 = 10;
 
 /// What a release found.
 #[derive(Clone, Debug, PartialEq, Eq)]
