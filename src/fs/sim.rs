@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     AnyNameMeans,
     /// `publish` replaces: `rename` without `NOREPLACE`.
     PublishReplaces,
+    /// The first flush of a directory fails, and later ones succeed, as on Linux.
+    FirstSyncFails,
 }
 
 #[derive(Default)]
@@ -32,6 +34,7 @@ struct State {
     inodes: Vec<Inode>,
     dirs: Vec<BTreeMap<String, usize>>,
     opens: usize,
+    syncs: usize,
     faults: Vec<Fault>,
 }
 
@@ -258,7 +261,13 @@ impl Dir for SimDir {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(())
+        self.step(|state| {
+            state.syncs += 1;
+            if state.syncs == 1 && state.has(Fault::FirstSyncFails) {
+                return Err(io::Error::other("the disk failed"));
+            }
+            Ok(())
+        })
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

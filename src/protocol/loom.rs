@@ -10,8 +10,10 @@
 use loom::thread;
 
 use super::mark::refresh_once;
-use super::testing::{held, holder, port, ports, quarantine, store, take};
-use super::{Marked, Released, Store, marks, refresh, release, sweep, sweep_port};
+use super::testing::{Fixed, held, holder, port, ports, quarantine, store, take};
+use super::{
+    Acquired, Marked, Released, Store, acquire, marks, refresh, release, sweep, sweep_port,
+};
 use crate::error::Result;
 use crate::fs::Dir;
 use crate::fs::sim::{Fault, SimDir};
@@ -180,6 +182,44 @@ fn a_claim_against_a_sweep_needs_the_lock() {
 #[should_panic(expected = "a claim was lost")]
 fn a_claim_against_a_sweep_needs_the_name() {
     claim_against_sweep(&[Fault::AnyNameMeans], sweep_first_port);
+}
+
+#[test]
+fn a_claim_against_a_look() {
+    // What a check does: it takes the lock of a claim for a moment, and leaves the claim.
+    explore(Some(3), || {
+        let [a, b, end] = store(&[]);
+        let checker = thread::spawn(move || {
+            if let Ok(file) = a.ports.open("1.claim") {
+                a.ports.try_lock(&file).expect("lock");
+                a.ports.unlock(&file);
+            }
+        });
+        let told = take(&b, "/a", &[1, 2]);
+        checker.join().expect("join");
+        assert_eq!(ports(&end), [1], "an orphan is left");
+        assert_eq!(told, Some(port(1)), "pushed off its port");
+    });
+}
+
+#[test]
+fn a_failed_flush_takes_nothing_away_that_another_was_told() {
+    explore(Some(3), || {
+        let [a, b, end] = store(&[Fault::FirstSyncFails]);
+        let ask = |store: &Store<SimDir>| {
+            let picker = &mut Fixed::new(&[1, 2, 3]);
+            match acquire(store, &holder("/a"), picker, quarantine) {
+                Ok(Acquired::Existing(record) | Acquired::New(record)) => Some(record.port()),
+                Ok(Acquired::Exhausted) | Err(_) => None,
+            }
+        };
+        let first = thread::spawn(move || ask(&a));
+        let second = ask(&b);
+        let first = first.join().expect("join");
+        for told in [first, second].into_iter().flatten() {
+            assert_eq!(held(&end, "/a"), Some(told), "told and not kept");
+        }
+    });
 }
 
 #[test]
