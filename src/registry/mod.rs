@@ -1,6 +1,5 @@
 //! The registry as its users see it: composes the other rooms, decides nothing twice.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,199 +9,27 @@ use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::mount::Filesystem;
 use crate::fs::os::OsDir;
-use crate::index::{self, Document, present};
+use crate::index::{self, Document};
 use crate::migrate::{self, Only};
-use crate::net::{Availability, probe};
 use crate::notice::Notice;
 use crate::pick::RangePicker;
 use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Durability, Lookup, ROUNDS_MAX, Refreshed, Released, acquire, committed, lookup,
-    make_durable, marks, pause, picked, refresh, release, sweep, sweep_port,
+    Acquired, Lookup, ROUNDS_MAX, Refreshed, Released, acquire, committed, lookup, make_durable,
+    marks, pause, picked, refresh, release, sweep, sweep_port,
 };
 use crate::record::Record;
 
-/// How the registry file is called where nothing else is said.
-pub const DEFAULT_FILE_NAME: &str = "port_registry.json";
+mod options;
+mod view;
+
+pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options, Request};
+pub use view::{PortState, Records, Summary};
 
 /// How often an exhausted range is searched: once more than others are given time to settle.
 const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
-
-/// When the registry file, which is derived from the claims, is brought up to date.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum IndexPolicy {
-    /// After each change (the default), unless another process is at it, which then does it.
-    #[default]
-    Refresh,
-    /// Never: changes are only marked. The next refresh by anybody, or
-    /// [`Registry::refresh_index`], shows them.
-    Mark,
-}
-
-/// Options of a registry. The defaults: range 8888-9999, durable, the registry file
-/// `port_registry.json`, brought up to date after each change.
-#[derive(Clone, Debug)]
-#[must_use = "options do nothing until `open` is called"]
-pub struct Options {
-    range: PortRange,
-    durability: Durability,
-    index: IndexPolicy,
-    file_name: String,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            range: PortRange::DEFAULT,
-            durability: Durability::default(),
-            index: IndexPolicy::default(),
-            file_name: DEFAULT_FILE_NAME.to_owned(),
-        }
-    }
-}
-
-impl Options {
-    /// New ports come from this range. Ports that are held stay, whatever it is.
-    pub fn range(mut self, range: PortRange) -> Options {
-        self.range = range;
-        self
-    }
-
-    /// Whether claims survive a power cut.
-    pub fn durability(mut self, durability: Durability) -> Options {
-        self.durability = durability;
-        self
-    }
-
-    /// When the registry file is brought up to date.
-    pub fn index(mut self, policy: IndexPolicy) -> Options {
-        self.index = policy;
-        self
-    }
-
-    /// The name of the registry file in the registry's directory: one component.
-    pub fn file_name(mut self, name: impl Into<String>) -> Options {
-        self.file_name = name.into();
-        self
-    }
-
-    /// Opens the registry of this registry file: the claims lie beside it. A symbolic link is
-    /// followed, once and here: whoever has linked the file elsewhere has the registry there.
-    ///
-    /// # Errors
-    ///
-    /// As [`Options::open`], and [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) where
-    /// the path is a directory, a link to nothing, or not UTF-8.
-    pub fn open_file(self, path: impl AsRef<Path>) -> Result<Registry> {
-        let (root, name) = crate::fs::canonical::registry_file(path.as_ref())?;
-        self.file_name(name).open(root)
-    }
-
-    /// Opens the registry in the directory `root`. Nothing is created before the first claim.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) for a file name that is not
-    /// one component, and [`ErrorKind::Io`](crate::ErrorKind::Io) where the directory exists
-    /// and cannot be opened.
-    pub fn open(self, root: impl Into<Utf8PathBuf>) -> Result<Registry> {
-        let name = self.file_name.as_str();
-        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-            return Err(Error::invalid_path(
-                name.as_bytes(),
-                "a registry file's name is one component",
-            ));
-        }
-        if [
-            "ports",
-            "projects",
-            "staging",
-            "index",
-            "quarantine",
-            "backups",
-        ]
-        .contains(&name)
-        {
-            return Err(Error::invalid_path(
-                name.as_bytes(),
-                "this name is that of a directory of the registry",
-            ));
-        }
-        let registry = Registry {
-            inner: Arc::new(Inner {
-                root: root.into(),
-                options: self,
-                place: OnceLock::new(),
-                notices: Mutex::default(),
-            }),
-        };
-        registry.place()?;
-        Ok(registry)
-    }
-}
-
-/// What is asked for with [`Registry::claim`].
-#[derive(Clone, Debug)]
-pub struct Request {
-    holder: Holder,
-    range: Option<PortRange>,
-    port: Option<Port>,
-}
-
-impl Request {
-    /// Asks for a port for `holder`, from the registry's range.
-    #[must_use]
-    pub fn new(holder: Holder) -> Request {
-        Request {
-            holder,
-            range: None,
-            port: None,
-        }
-    }
-
-    /// Takes a new port from this range instead.
-    #[must_use]
-    pub fn within(mut self, range: PortRange) -> Request {
-        self.range = Some(range);
-        self
-    }
-
-    /// Takes this port and no other, whatever the range and whatever uses it.
-    #[must_use]
-    pub fn port(mut self, port: Port) -> Request {
-        self.port = Some(port);
-        self
-    }
-}
-
-/// What a registry says of one port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortState {
-    /// Who holds it.
-    pub claim: Option<Record>,
-    /// Whether the port has a claim that is not, or not yet, committed to a holder, or that
-    /// cannot be read: nobody is told this port before that is settled.
-    pub unsettled: bool,
-    /// Whether programs could bind it.
-    pub availability: Availability,
-}
-
-/// Figures about a registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// The range that new ports come from.
-    pub range: PortRange,
-    /// Ports that are held, in the range or outside.
-    pub allocated: u32,
-    /// Ports of the range that have no claim.
-    pub available: u32,
-    /// The first port without a claim that the next search comes to; programs that use it
-    /// are not looked for. `None` where there is none.
-    pub next_available: Option<Port>,
-}
 
 /// A registry of ports: a directory of claims.
 ///
@@ -256,6 +83,19 @@ impl Registry {
     /// As [`Options::open`].
     pub fn open(root: impl Into<Utf8PathBuf>) -> Result<Registry> {
         Options::default().open(root)
+    }
+
+    fn open_with(root: Utf8PathBuf, options: Options) -> Result<Registry> {
+        let registry = Registry {
+            inner: Arc::new(Inner {
+                root,
+                options,
+                place: OnceLock::new(),
+                notices: Mutex::default(),
+            }),
+        };
+        registry.place()?;
+        Ok(registry)
     }
 
     /// Returns the default options, to be changed.
@@ -442,98 +282,6 @@ impl Registry {
         Ok(match lookup(&place.store, holder)? {
             Lookup::Held(record, _) => Some(record),
             _ => None,
-        })
-    }
-
-    /// Returns the record of whoever holds `port`, `None` where nobody does.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read.
-    pub fn lookup(&self, port: Port) -> Result<Option<Record>> {
-        match self.place_with_file()? {
-            Some(place) => {
-                self.adopt_and_refresh(place)?;
-                committed(&place.store, port)
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Iterates over the held ports, ascending. A claim that cannot be read is an `Err`
-    /// among them and hides no other; one that is not committed is not listed.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read at all.
-    ///
-    /// # Races
-    ///
-    /// Claims that are held from the call until the iterator is at its end are all listed.
-    pub fn records(&self) -> Result<Records<'_>> {
-        let Some(place) = self.place_with_file()? else {
-            return Ok(Records {
-                place: None,
-                ports: Vec::new().into_iter(),
-            });
-        };
-        self.adopt_and_refresh(place)?;
-        let ports: Vec<Port> = present(&place.store.ports)?.iter().collect();
-        Ok(Records {
-            place: Some(place),
-            ports: ports.into_iter(),
-        })
-    }
-
-    /// Returns figures about the registry.
-    ///
-    /// # Errors
-    ///
-    /// As [`Registry::records`].
-    pub fn summary(&self) -> Result<Summary> {
-        let range = self.range();
-        let Some(place) = self.place_with_file()? else {
-            return Ok(Summary {
-                range,
-                allocated: 0,
-                available: range.len(),
-                next_available: Some(range.first()),
-            });
-        };
-        let allocated = self.records()?.flatten().count();
-        let present = present(&place.store.ports)?;
-        let document = migrate::read(place, self.file_name())?;
-        let spared = document.as_ref().map(index::spared).unwrap_or_default();
-        let marked = marks(&place.store.index)?;
-        let recent: Vec<Port> = picked(&marked).collect();
-        let start = index::start(document.as_ref(), &recent, range);
-        let is_free = |&port: &Port| !present.contains(port) && !spared.contains(port);
-        Ok(Summary {
-            range,
-            allocated: u32::try_from(allocated).unwrap_or(u32::MAX),
-            available: u32::try_from(range.cycle_from(start).filter(is_free).count()).unwrap_or(0),
-            next_available: range.cycle_from(start).find(is_free),
-        })
-    }
-
-    /// Returns what is known of a port: its claim, and whether a program could bind it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read or no socket
-    /// can be had.
-    pub fn port_state(&self, port: Port) -> Result<PortState> {
-        let claim = self.lookup(port)?;
-        let unsettled = match self.place()? {
-            Some(place) if claim.is_none() => present(&place.store.ports)?.contains(port),
-            _ => false,
-        };
-        let availability =
-            probe(port).map_err(|error| Error::io(Op::Bind, format!("port {port}"), error))?;
-        Ok(PortState {
-            claim,
-            unsettled,
-            availability,
         })
     }
 
@@ -728,46 +476,7 @@ impl Registry {
     }
 }
 
-/// The held ports of a registry; see [`Registry::records`].
-pub struct Records<'a> {
-    place: Option<&'a Place>,
-    ports: std::vec::IntoIter<Port>,
-}
-
-impl Iterator for Records<'_> {
-    type Item = Result<Record>;
-
-    fn next(&mut self) -> Option<Result<Record>> {
-        let place = self.place?;
-        loop {
-            match crate::protocol::read_held(&place.store, self.ports.next()?) {
-                Ok(None) => {}
-                Ok(Some(record)) => return Some(Ok(record)),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-}
-
 const _: () = {
     const fn shared_between_threads<T: Send + Sync + 'static>() {}
     shared_between_threads::<Registry>();
 };
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_registry_file_is_one_component() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let root = Utf8PathBuf::try_from(dir.path().to_owned()).expect("UTF-8");
-        for name in ["", ".", "..", "a/b", "ports", "x\0y"] {
-            let error = Registry::options()
-                .file_name(name)
-                .open(&root)
-                .expect_err(name);
-            assert_eq!(error.kind(), crate::ErrorKind::InvalidPath, "{name:?}");
-        }
-    }
-}

@@ -1,0 +1,346 @@
+//! What is not as it should be. Changes nothing.
+
+use std::io;
+
+use camino::Utf8PathBuf;
+
+use super::{FindingKind, Report};
+use crate::error::{Corruption, Error, Op, Result};
+use crate::fs::Dir;
+use crate::fs::os::{Meta, OsDir};
+use crate::index::{self, Document, IndexFile, Loaded};
+use crate::migrate::ESTABLISHED;
+use crate::net::ephemeral_range;
+use crate::place::Place;
+use crate::port::Port;
+use crate::project::hex;
+use crate::protocol::{Context, Lookup, lookup, marks, read_claim, read_record};
+use crate::record::{Record, SUFFIX, claim_name, claim_port};
+use crate::registry::Registry;
+
+/// Runs all checks, in the order in which findings are listed.
+pub(super) fn all(registry: &Registry, report: &mut Report) -> Result<()> {
+    check_range(registry, report);
+    let Some(place) = registry.place()? else {
+        return check_file_alone(registry, report);
+    };
+    check_filesystem(place, report);
+    check_dirs(place, report)?;
+    check_claims(place, report)?;
+    check_commits(place, report)?;
+    check_staging(place, report)?;
+    check_index(registry, place, report)
+}
+
+/// Where there is a registry file and not all of the directories.
+fn check_file_alone(registry: &Registry, report: &mut Report) -> Result<()> {
+    let root = match OsDir::open_root(registry.root()) {
+        Ok(root) => root,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(Op::Open, registry.root(), error)),
+    };
+    let file = IndexFile {
+        root: &root,
+        name: registry.file_name(),
+    };
+    let path = registry.index_path();
+    match file.load()? {
+        Loaded::Missing => {}
+        Loaded::Damaged(damage, _) => {
+            report.add(FindingKind::DamagedIndex, path, damage.to_string());
+        }
+        Loaded::Sound(document, _) => {
+            report.add(FindingKind::StaleIndex, path, not_taken_over(&document));
+        }
+    }
+    Ok(())
+}
+
+fn check_range(registry: &Registry, report: &mut Report) {
+    let range = registry.range();
+    if let Some(ephemeral) = ephemeral_range()
+        && ephemeral.first() <= range.last()
+        && range.first() <= ephemeral.last()
+    {
+        let detail = format!(
+            "the range {range} overlaps {ephemeral}, from which the kernel takes ports for outgoing connections"
+        );
+        report.add(FindingKind::EphemeralRange, registry.root(), detail);
+    }
+}
+
+fn check_filesystem(place: &Place, report: &mut Report) {
+    let filesystem = place.root.filesystem();
+    if !filesystem.locks() {
+        let name = filesystem.name().unwrap_or("unknown");
+        let detail = format!(
+            "it lies on a file system ({name}) whose locks cannot be trusted: nothing is swept there"
+        );
+        report.add(FindingKind::NetworkFilesystem, place.root.path(), detail);
+    }
+}
+
+fn check_meta(path: Utf8PathBuf, meta: Meta, allowed: u32, report: &mut Report) {
+    let user = rustix::process::geteuid().as_raw();
+    if meta.user != user {
+        report.add(
+            FindingKind::Owner,
+            path,
+            format!("it belongs to user {}, not to user {user}", meta.user),
+        );
+    } else if meta.mode & !allowed != 0 {
+        report.add(
+            FindingKind::Permissions,
+            path,
+            format!("its mode is {:04o}, not {allowed:04o}", meta.mode),
+        );
+    }
+}
+
+fn check_dirs(place: &Place, report: &mut Report) -> Result<()> {
+    for dir in place.own_dirs() {
+        let meta = dir.inspect_self().at(Op::Inspect, dir, "")?;
+        check_meta(dir.path().to_owned(), meta, 0o700, report);
+    }
+    Ok(())
+}
+
+/// Lists a directory, in order: ports by number.
+pub(super) fn names(dir: &OsDir) -> Result<Vec<String>> {
+    let mut names = dir
+        .names()
+        .map_err(|error| Error::io(Op::List, dir.path(), error))?;
+    names.sort_by_cached_key(|name| (claim_port(name), name.clone()));
+    Ok(names)
+}
+
+/// Returns what a name is; `None` where it is gone meanwhile.
+pub(super) fn inspect(dir: &OsDir, name: &str) -> Result<Option<Meta>> {
+    match dir.inspect(name) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at(Op::Inspect, dir, name),
+    }
+}
+
+fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
+    let dir = &place.store.ports;
+    for name in names(dir)? {
+        let path = dir.path().join(&name);
+        let Some(port) = claim_port(&name) else {
+            // Not looked at: its name may not be UTF-8, and then it is not this one.
+            if name != ESTABLISHED {
+                report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
+            }
+            continue;
+        };
+        let Some(meta) = inspect(dir, &name)? else {
+            continue;
+        };
+        if !meta.is_file {
+            report.add(
+                FindingKind::DamagedClaim,
+                path,
+                format!("{}: {}", kind_of(meta), Corruption::NotAFile),
+            );
+            continue;
+        }
+        check_meta(path.clone(), meta, 0o600, report);
+        match read_claim(&place.store, port)? {
+            // Found already: it is another user's.
+            Some(Err(Corruption::Denied)) => {}
+            Some(Err(Corruption::NewerFormat(format))) => {
+                let detail = Corruption::NewerFormat(format).to_string();
+                report.add(FindingKind::LaterFormat, path, detail);
+            }
+            Some(Err(damage)) if !is_busy(dir, &name)? => {
+                report.add(FindingKind::DamagedClaim, path, damage.to_string());
+            }
+            Some(Err(_)) | None => {}
+            Some(Ok(record)) => {
+                if let Some(why) = uncommitted(place, &record)?
+                    && !is_busy(dir, &name)?
+                {
+                    report.add(
+                        FindingKind::Orphan,
+                        path,
+                        format!("the claim of {} is not committed: {why}", record.project()),
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kind_of(meta: Meta) -> &'static str {
+    if meta.is_dir {
+        "a directory"
+    } else if meta.is_link {
+        "a symbolic link"
+    } else {
+        "a special file"
+    }
+}
+
+/// Returns why a claim is not committed.
+fn uncommitted(place: &Place, claim: &Record) -> Result<Option<&'static str>> {
+    Ok(
+        match read_record(&place.store.projects, claim.holder().key())? {
+            Some(Ok(commit)) if commit.nonce() == claim.nonce() => None,
+            Some(Ok(_)) => Some("its project holds another port"),
+            Some(Err(_)) => Some("its commit cannot be read"),
+            None => Some("it has no commit"),
+        },
+    )
+}
+
+/// Returns whether somebody is at work on the file, or has taken it away.
+fn is_busy(dir: &OsDir, name: &str) -> Result<bool> {
+    if !dir.has_locks() {
+        return Ok(false);
+    }
+    match dir.open(name) {
+        Ok(file) => {
+            let free = dir.try_lock(&file).at(Op::Lock, dir, name)?;
+            let same = dir.means(name, &file).at(Op::Inspect, dir, name)?;
+            dir.unlock(&file);
+            Ok(!free || !same)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        Err(error) => Err(error).at(Op::Open, dir, name),
+    }
+}
+
+pub(super) fn is_key(name: &str) -> bool {
+    let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    name.strip_suffix(SUFFIX)
+        .is_some_and(|key| key.len() == hex(&[0; 16]).len() && key.bytes().all(hexadecimal))
+}
+
+/// What is wrong with the commit `name`.
+pub(super) fn commit_damage(place: &Place, name: &str) -> Result<Option<Corruption>> {
+    Ok(match read_record(&place.store.projects, name)? {
+        Some(Err(damage)) => Some(damage),
+        Some(Ok(record)) if record.holder().key() != name => Some(Corruption::WrongProject),
+        Some(Ok(_)) | None => None,
+    })
+}
+
+fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
+    let dir = &place.store.projects;
+    for name in names(dir)? {
+        let path = dir.path().join(&name);
+        if !is_key(&name) {
+            if name != ESTABLISHED {
+                report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
+            }
+            continue;
+        }
+        let Some(meta) = inspect(dir, &name)? else {
+            continue;
+        };
+        if !meta.is_file {
+            report.add(
+                FindingKind::DamagedCommit,
+                path,
+                format!("{}: {}", kind_of(meta), Corruption::NotAFile),
+            );
+            continue;
+        }
+        check_meta(path.clone(), meta, 0o600, report);
+        match commit_damage(place, &name)? {
+            Some(Corruption::Denied) => {}
+            Some(Corruption::NewerFormat(format)) => {
+                let detail = Corruption::NewerFormat(format).to_string();
+                report.add(FindingKind::LaterFormat, path, detail);
+            }
+            Some(damage) => report.add(FindingKind::DamagedCommit, path, damage.to_string()),
+            None => {
+                if let Some(Ok(record)) = read_record(dir, &name)?
+                    && let Lookup::Dangling(record) = lookup(&place.store, record.holder())?
+                {
+                    let detail = format!(
+                        "port {} of {} has no such claim any more",
+                        record.port(),
+                        record.project()
+                    );
+                    report.add(FindingKind::DanglingCommit, path, detail);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Is asked of a registry at rest: what is staged this moment may be reported.
+fn check_staging(place: &Place, report: &mut Report) -> Result<()> {
+    let dir = &place.store.staging;
+    for name in names(dir)? {
+        let live = name
+            .split_once('-')
+            .and_then(|(port, _)| port.parse().ok())
+            .is_some_and(|port: Port| {
+                is_busy(&place.store.ports, &claim_name(port)).unwrap_or(false)
+                    && matches!(inspect(&place.store.ports, &claim_name(port)), Ok(Some(_)))
+            });
+        if !live && inspect(dir, &name)?.is_some() {
+            report.add(
+                FindingKind::Leftover,
+                dir.path().join(&name),
+                "a process that was killed left it",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn check_index(registry: &Registry, place: &Place, report: &mut Report) -> Result<()> {
+    let path = registry.index_path();
+    let file = IndexFile {
+        root: &place.root,
+        name: registry.file_name(),
+    };
+    let document = match file.load()? {
+        Loaded::Missing => {
+            if !index::present(&place.store.ports)?.is_empty() {
+                report.add(FindingKind::StaleIndex, path, "it does not exist");
+            }
+            return Ok(());
+        }
+        Loaded::Damaged(damage, _) => {
+            report.add(FindingKind::DamagedIndex, path, damage.to_string());
+            return Ok(());
+        }
+        Loaded::Sound(document, _) => document,
+    };
+    for kept in document.kept() {
+        report.add(
+            FindingKind::UnusableEntry,
+            path.clone(),
+            format!("the entry {} is no claim: {}", kept.key, kept.why),
+        );
+    }
+    let marked = marks(&place.store.index)?;
+    let mut expected = document.clone();
+    index::update_fully(&mut expected, &place.store, &marked, registry.range())?;
+    if !document.is_ours() {
+        report.add(FindingKind::StaleIndex, path, not_taken_over(&document));
+    } else if expected != document {
+        report.add(
+            FindingKind::StaleIndex,
+            path,
+            "it does not show the claims as they are",
+        );
+    } else if !marked.is_empty() {
+        let detail = format!("{} changes were not followed by a refresh", marked.len());
+        report.add(FindingKind::StaleIndex, path, detail);
+    }
+    Ok(())
+}
+
+fn not_taken_over(document: &Document) -> String {
+    let count = document.mappings().count();
+    format!("portclaim has not taken over its {count} mappings")
+}

@@ -1,0 +1,194 @@
+//! Mends what can be mended. Nothing is deleted that anybody wrote into.
+
+use std::collections::BTreeMap;
+
+use super::check::{commit_damage, inspect, is_key, names};
+use crate::error::{Corruption, Op, Result};
+use crate::index::{self, Document, is_staged_name};
+use crate::migrate::{self, ESTABLISHED, Only};
+use crate::place::Place;
+use crate::port::Port;
+use crate::project::Holder;
+use crate::protocol::{
+    Aside, Context, Lookup, Swept, acquire, is_damaged, is_staged_commit, lookup, marks,
+    read_claim, read_record, set_aside, sweep_port, sweep_staging, withdraw,
+};
+use crate::record::{LEN_MAX, Record, claim_port};
+use crate::registry::Registry;
+
+/// Mends all but the registry file.
+pub(super) fn all(registry: &Registry, place: &Place) -> Result<()> {
+    let file = migrate::read(place, registry.file_name())?;
+    mend_permissions(place)?;
+    mend_commits(place)?;
+    mend_claims(place, file.as_ref())?;
+    mend_dangling(place)?;
+    mend_foreign(place)?;
+    sweep_staging(&place.store)?;
+    Ok(())
+}
+
+fn mend_permissions(place: &Place) -> Result<()> {
+    for dir in place.own_dirs() {
+        if dir.inspect_self().at(Op::Inspect, dir, "")?.mode & 0o077 != 0 {
+            dir.make_self_private().at(Op::Permit, dir, "")?;
+        }
+    }
+    let user = rustix::process::geteuid().as_raw();
+    for dir in [&place.store.ports, &place.store.projects] {
+        for name in names(dir)? {
+            if let Some(meta) = inspect(dir, &name)?
+                && meta.is_file
+                && meta.user == user
+                && meta.mode & !0o600 != 0
+            {
+                dir.make_private(&name).at(Op::Permit, dir, &name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Moves damaged commits to the quarantine. Where a claim shows whose commit it was, the
+/// project gets that port again.
+fn mend_commits(place: &Place) -> Result<()> {
+    let dir = &place.store.projects;
+    let mut damaged = Vec::new();
+    for name in names(dir)?.into_iter().filter(|name| is_key(name)) {
+        match commit_damage(place, &name)? {
+            Some(Corruption::NewerFormat(_) | Corruption::Denied) | None => continue,
+            Some(Corruption::NotAFile) => {
+                dir.move_special(&name, &place.quarantine()?)
+                    .at(Op::Publish, dir, &name)?;
+            }
+            Some(_) => {
+                let aside = place.quarantine()?;
+                withdraw(dir, &name, LEN_MAX, &Aside::To(&aside), |bytes| {
+                    Ok(is_damaged(bytes, |record| record.holder().key() == name))
+                })?;
+            }
+        }
+        damaged.push(name);
+    }
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    for port in index::present(&place.store.ports)?.iter() {
+        if let Some(Ok(claim)) = read_claim(&place.store, port)?
+            && damaged.iter().any(|name| name == claim.holder().key())
+        {
+            reclaim(place, claim.holder(), port)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sweeps the claims. Where the commit or the registry file still knows whose a damaged
+/// claim was, the project gets the port again.
+fn mend_claims(place: &Place, file: Option<&Document>) -> Result<()> {
+    let known = known_holders(place, file)?;
+    let dir = &place.store.ports;
+    for name in names(dir)? {
+        let Some(port) = claim_port(&name) else {
+            continue;
+        };
+        // An orphan that can be read is its own project's, and nobody else's.
+        let orphan = match read_claim(&place.store, port)? {
+            Some(Ok(record)) => Some(record.holder().clone()),
+            _ => None,
+        };
+        let is_special = inspect(dir, &name)?.is_some_and(|meta| !meta.is_file);
+        let is_gone = if is_special {
+            dir.move_special(&name, &place.quarantine()?)
+                .at(Op::Publish, dir, &name)?
+        } else {
+            let swept = sweep_port(&place.store, port, || place.quarantine())?;
+            matches!(swept, Swept::Removed | Swept::Quarantined)
+        };
+        if let Some(holder) = known.get(&port)
+            && is_gone
+            && orphan.is_none_or(|orphan| orphan == *holder)
+        {
+            reclaim(place, holder, port)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who had which port, as the registry file and the commits say. A port that is marked has
+/// changed hands since the file was written.
+fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port, Holder>> {
+    let mut known = BTreeMap::new();
+    for (path, port) in file.into_iter().flat_map(Document::mappings) {
+        known.insert(port, Holder::new(path.clone()));
+    }
+    for mark in marks(&place.store.index)? {
+        known.remove(&mark.port);
+    }
+    for name in names(&place.store.projects)? {
+        if let Some(Ok(commit)) = read_record(&place.store.projects, &name)? {
+            known.insert(commit.port(), commit.holder().clone());
+        }
+    }
+    Ok(known)
+}
+
+/// Gives `holder` the port again, if it has none and the port can be had.
+fn reclaim(place: &Place, holder: &Holder, port: Port) -> Result<()> {
+    if matches!(lookup(&place.store, holder)?, Lookup::Held(..)) {
+        return Ok(());
+    }
+    sweep_port(&place.store, port, || place.quarantine())?;
+    acquire(&place.store, holder, &mut Only::new(port), || {
+        place.quarantine()
+    })?;
+    Ok(())
+}
+
+fn mend_dangling(place: &Place) -> Result<()> {
+    let dir = &place.store.projects;
+    for name in names(dir)? {
+        if let Some(Ok(commit)) = read_record(dir, &name)?
+            && let Lookup::Dangling(dangling) = lookup(&place.store, commit.holder())?
+        {
+            withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, |bytes| {
+                Ok(Record::decode(bytes).is_ok_and(|there| there.nonce() == dangling.nonce()))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves files that are not portclaim's out of its directories. A name that is not UTF-8
+/// cannot be told from others here, and stays.
+fn mend_foreign(place: &Place) -> Result<()> {
+    let dirs = [
+        &place.store.ports,
+        &place.store.projects,
+        &place.store.staging,
+    ];
+    for dir in dirs {
+        for name in names(dir)? {
+            let is_own = is_own_name(&name) || is_key(&name);
+            let Some(meta) = inspect(dir, &name)?.filter(|_| !is_own) else {
+                continue;
+            };
+            let aside = place.quarantine()?;
+            if meta.is_file {
+                set_aside(dir, &name, &aside)?;
+            } else {
+                dir.move_special(&name, &aside)
+                    .at(Op::Publish, dir, &name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether portclaim gives files such names.
+fn is_own_name(name: &str) -> bool {
+    claim_port(name).is_some()
+        || name == ESTABLISHED
+        || is_staged_name(name)
+        || is_staged_commit(name)
+}
