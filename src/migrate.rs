@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use crate::error::{Error, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::Fingerprint;
-use crate::index::{self, Document, Dropped, IndexFile, Loaded, remove_staged, salvage};
+use crate::index::{self, Document, Dropped, IndexFile, Loaded, PortSet, remove_staged, salvage};
 use crate::net::Availability;
 use crate::notice::Notice;
 use crate::place::{Place, Settled};
@@ -62,7 +62,12 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
         });
     }
     *settled(place) = None;
-    let source = Source { place, name, seen };
+    let mut source = Source {
+        place,
+        name,
+        seen,
+        ours: PortSet::new(),
+    };
     match file.load()? {
         Loaded::Missing => Ok(Adopted {
             document: None,
@@ -92,9 +97,9 @@ pub(crate) fn adopt(place: &Place, name: &str) -> Result<Adopted> {
             if rewrite {
                 let mut foreign = foreign(&document);
                 let present = index::present(&place.store.ports)?;
-                let ours = document.ours().cloned().unwrap_or_default();
+                source.ours = document.ours().cloned().unwrap_or_default();
                 // What portclaim wrote and has no claim any more was released.
-                foreign.retain(|&(_, port)| !ours.contains(port) || present.contains(port));
+                foreign.retain(|&(_, port)| !source.ours.contains(port) || present.contains(port));
                 source.adopt_all(foreign, true, &mut notices)?;
             }
             let (document, bytes) = (Arc::new(document), Arc::new(bytes));
@@ -179,7 +184,7 @@ fn is_established(place: &Place) -> Result<bool> {
 
 /// Notes that a registry file was written for these claims, durably: else a file that is
 /// older than a power cut would be taken for one that was brought along.
-fn establish(place: &Place) -> Result<()> {
+pub(crate) fn establish(place: &Place) -> Result<()> {
     for dir in [&place.store.ports, &place.store.projects] {
         match dir.create(ESTABLISHED) {
             Ok(_) => dir.sync().at(Op::Sync, dir, "")?,
@@ -202,6 +207,9 @@ struct Source<'a> {
     place: &'a Place,
     name: &'a str,
     seen: Option<Fingerprint>,
+    /// The ports that portclaim wrote: looked at for conflicts, and never claimed from here,
+    /// for one whose claim is gone was released.
+    ours: PortSet,
 }
 
 impl Source<'_> {
@@ -289,6 +297,9 @@ impl Source<'_> {
     /// again meanwhile, it does not, for a release writes the file first, and a mark goes only
     /// after the file was written.
     fn still_says(&self, project: &ProjectPath, port: Port) -> Result<bool> {
+        if self.ours.contains(port) {
+            return Ok(false);
+        }
         if fingerprint(self.place, self.name)? == self.seen {
             return Ok(true);
         }
@@ -304,8 +315,10 @@ impl Source<'_> {
             Loaded::Missing => false,
             Loaded::Damaged(_, bytes) => says(salvage(&bytes)),
             Loaded::Sound(document, _) if is_current(self.place, &document)? => {
-                says(foreign(&document))
+                let is_ours = document.ours().is_some_and(|ours| ours.contains(port));
+                !is_ours && says(foreign(&document))
             }
+
             Loaded::Sound(document, _) => says(mappings(&document)),
         })
     }
@@ -324,7 +337,7 @@ impl<'a> Only<'a> {
     }
 
     /// `still` is asked when the port is claimed and not yet committed.
-    fn if_still(port: Port, still: impl FnMut() -> Result<bool> + 'a) -> Only<'a> {
+    pub(crate) fn if_still(port: Port, still: impl FnMut() -> Result<bool> + 'a) -> Only<'a> {
         Only {
             port: Some(port),
             still: Box::new(still),

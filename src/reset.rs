@@ -5,7 +5,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use crate::error::{Error, Op, Result};
+use crate::error::{Error, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::index::{self, Document, IndexFile};
@@ -111,28 +111,37 @@ impl Registry {
             name: self.file_name(),
         };
         for round in 0..crate::protocol::ROUNDS_MAX {
-            let written = refresh(&place.store.index, true, |marked| {
+            let mut is_written = false;
+            let refreshed = refresh(&place.store.index, true, |marked| {
                 // What others wrote since the export is adopted first, and stands.
                 let adopted = migrate::adopt(place, self.file_name())?;
+                let read = adopted.bytes.as_ref().map(|bytes| bytes.as_slice());
                 let mut document = Document::new(self.range());
                 index::update_fully(&mut document, &place.store, marked, self.range())?;
-                let bytes = document.to_bytes();
-                let staging = &place.store.staging;
-                let read = adopted.bytes.as_ref().map(|bytes| bytes.as_slice());
-                let is_written =
-                    file.replace_if(&place.store, staging, read, &bytes, Durability::Durable)?;
+                migrate::establish(place)?;
+                is_written = file.replace_if(
+                    &place.store,
+                    &place.store.staging,
+                    read,
+                    &document.to_bytes(),
+                    Durability::Durable,
+                )?;
+                // Somebody is writing the file: once more, after what they write was read.
                 if is_written {
                     Ok(())
                 } else {
                     Err(Error::contended(self.index_path()))
                 }
-            })?;
-            if written == Refreshed::Done {
-                return Ok(());
+            });
+            match refreshed {
+                Ok(Refreshed::Done) => return Ok(()),
+                Err(error) if is_written || error.kind() != ErrorKind::Contended => {
+                    return Err(error);
+                }
+                Ok(Refreshed::Elsewhere) | Err(_) => crate::protocol::pause(round),
             }
-            crate::protocol::pause(round);
         }
-        Err(Error::contended(place.store.index.path().join("lock")))
+        Err(Error::contended(self.index_path()))
     }
 }
 

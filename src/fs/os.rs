@@ -148,7 +148,11 @@ impl OsDir {
     /// directory is named so that nothing else can be moved, and what else was moved is looked
     /// at, and put back if it is a regular file.
     pub(crate) fn move_special(&self, name: &str, to: &OsDir) -> io::Result<bool> {
-        let is_dir = self.inspect(name)?.is_dir;
+        let is_dir = match self.inspect(name) {
+            Ok(meta) => meta.is_dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
         let from = if is_dir {
             format!("{name}/")
         } else {

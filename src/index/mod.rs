@@ -29,6 +29,9 @@ const BACKUPS_MAX: u32 = 10_000;
 /// How often a file is looked at that somebody is writing: about a second in all.
 const WRITER_ROUNDS_MAX: u32 = 64;
 
+/// How often an empty file is looked at: some milliseconds in all.
+const EMPTY_ROUNDS_MAX: u32 = 9;
+
 /// The registry file in its directory.
 pub(crate) struct IndexFile<'a> {
     pub(crate) root: &'a OsDir,
@@ -49,6 +52,8 @@ impl IndexFile<'_> {
         for round in 0..WRITER_ROUNDS_MAX {
             match self.load_once()? {
                 Loaded::Damaged(..) if self.is_locked()? => pause(round),
+                // Truncated, and not locked yet.
+                Loaded::Damaged(Damage::Empty, _) if round < EMPTY_ROUNDS_MAX => pause(round),
                 loaded => return Ok(loaded),
             }
         }
@@ -225,13 +230,14 @@ fn draw<D>(store: &Store<D>, dir: &OsDir) -> Result<crate::record::Nonce> {
 /// Writes a new file. Its content is made durable where what it replaces says more than the
 /// claims do: that must not be empty after a power cut.
 fn write_new(dir: &OsDir, name: &str, bytes: &[u8], durability: Durability) -> Result<OwnedFd> {
-    let file = dir.create(name).at(Op::Create, dir, name)?;
-    let written = lock(dir, name, &file)
-        .and_then(|()| dir.write(&file, bytes).at(Op::Write, dir, name))
-        .and_then(|()| match durability {
-            Durability::Durable => dir.sync_file(&file).at(Op::Sync, dir, name),
-            Durability::Volatile => Ok(()),
-        });
+    let file = create_locked(dir, name)?;
+    let written =
+        dir.write(&file, bytes)
+            .at(Op::Write, dir, name)
+            .and_then(|()| match durability {
+                Durability::Durable => dir.sync_file(&file).at(Op::Sync, dir, name),
+                Durability::Volatile => Ok(()),
+            });
     match written {
         Ok(()) => Ok(file),
         Err(error) => {
@@ -241,12 +247,26 @@ fn write_new(dir: &OsDir, name: &str, bytes: &[u8], durability: Durability) -> R
     }
 }
 
-/// Locks a staged file for as long as it is open: so nobody takes it for a killed process's.
-fn lock(dir: &OsDir, name: &str, file: &OwnedFd) -> Result<()> {
-    if dir.has_locks() {
-        dir.try_lock(file).at(Op::Lock, dir, name)?;
+/// Creates a staged file and locks it for as long as it is open: so nobody takes it for a
+/// killed process's. Again, where somebody did before it was locked.
+fn create_locked(dir: &OsDir, name: &str) -> Result<OwnedFd> {
+    for round in 0..WRITER_ROUNDS_MAX {
+        let file = match dir.create(name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && round > 0 => {
+                pause(round);
+                continue;
+            }
+            answer => answer.at(Op::Create, dir, name)?,
+        };
+        if !dir.has_locks()
+            || dir.try_lock(&file).at(Op::Lock, dir, name)?
+                && dir.means(name, &file).at(Op::Inspect, dir, name)?
+        {
+            return Ok(file);
+        }
+        pause(round);
     }
-    Ok(())
+    Err(Error::contended(dir.path().join(name)))
 }
 
 /// Removes staged files of this room whose processes are gone.
@@ -261,7 +281,9 @@ pub(crate) fn remove_staged(staging: &OsDir) -> Result<()> {
         let Ok(file) = staging.open(name) else {
             continue;
         };
-        if staging.try_lock(&file).at(Op::Lock, staging, name)? {
+        if staging.try_lock(&file).at(Op::Lock, staging, name)?
+            && staging.means(name, &file).at(Op::Inspect, staging, name)?
+        {
             // Best effort: the next refresh tries again.
             let _ = staging.remove(name);
         }
@@ -397,7 +419,7 @@ fn update_from<D: Dir>(
     let ours = document.ours().cloned().unwrap_or_else(PortSet::new);
     let mut seen = PortSet::new();
     let mut dropped = Vec::new();
-    let is_marked = |port| marked.iter().any(|mark| mark.port == port);
+    let is_edited = document.is_edited();
     document.retain(|path, port| {
         let first = seen.insert(port);
         if known.contains(port) {
@@ -406,8 +428,8 @@ fn update_from<D: Dir>(
         match claims.get(&port) {
             Some(holder) if holder == path => true,
             Some(holder) => {
-                // What portclaim wrote itself changes with its mark; the rest, somebody wrote.
-                if !ours.contains(port) || !is_marked(port) {
+                // What portclaim wrote itself, its own changes supersede.
+                if is_edited {
                     dropped.push(Dropped {
                         project: path.clone(),
                         port,

@@ -89,8 +89,8 @@ fn state<D: Dir>(store: &Store<D>, port: Port, bytes: &[u8]) -> Result<State> {
 pub(crate) struct Sweep {
     /// The ports that are free now, ascending.
     pub(crate) freed: Vec<Port>,
-    /// How many claims are being made at this moment.
-    pub(crate) busy: usize,
+    /// The ports that are being claimed at this moment.
+    pub(crate) busy: Vec<Port>,
 }
 
 /// Sweeps every claim, and the staged commits that nobody will publish.
@@ -101,12 +101,12 @@ pub(crate) fn sweep<D: Dir>(store: &Store<D>, quarantine: impl Fn() -> Result<D>
         .map_err(|error| Error::io(Op::List, store.ports.path(), error))?;
     let mut swept = Sweep {
         freed: Vec::new(),
-        busy: 0,
+        busy: Vec::new(),
     };
     for port in names.iter().filter_map(|name| claim_port(name)) {
         match sweep_port(store, port, &quarantine)? {
             Swept::Removed | Swept::Quarantined => swept.freed.push(port),
-            Swept::Busy => swept.busy += 1,
+            Swept::Busy => swept.busy.push(port),
             Swept::Kept => {}
         }
     }

@@ -28,6 +28,9 @@ mod view;
 pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options, Request};
 pub use view::{PortState, Records, Summary};
 
+/// How often the index lock is tried by those who need a refresh of their own: a few seconds.
+const REFRESH_ROUNDS_MAX: u32 = 4 * ROUNDS_MAX;
+
 /// How often an exhausted range is searched: once more than others are given time to settle.
 const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
 
@@ -249,7 +252,8 @@ impl Registry {
                     let swept = sweep(&place.store, quarantine)?;
                     // Claims that are being made may be given up yet, and one may be this
                     // holder's: rivals for one project's port each hold one for a moment.
-                    let is_moving = swept.busy > 0 && round < ROUNDS_MAX;
+                    let is_moving =
+                        swept.busy.iter().any(|&port| range.contains(port)) && round < ROUNDS_MAX;
                     if round > 0 && swept.freed.is_empty() && !is_moving {
                         return Err(Error::exhausted(picker.exhaustion()));
                     }
@@ -331,11 +335,19 @@ impl Registry {
             .document
             .as_deref()
             .is_some_and(|document| index::port_of(document, holder).is_some());
-        if known.rewrite && is_shown {
-            drop(known);
-            self.refresh_now(place)?;
+        if !known.rewrite || !is_shown {
+            return Ok(());
         }
-        Ok(())
+        drop(known);
+        for round in 0..REFRESH_ROUNDS_MAX {
+            let done = self.refresh(place, Extent::File)? == Refreshed::Done;
+            // Another process may have written it.
+            if done || !self.adopt(place)?.rewrite {
+                return Ok(());
+            }
+            pause(round);
+        }
+        Err(Error::contended(self.index_path()))
     }
 
     /// Writes the registry file anew from the claims, and returns its path.
@@ -353,7 +365,7 @@ impl Registry {
 
     /// Refreshes the index by force, and waits a little for another process that is at it.
     pub(crate) fn refresh_now(&self, place: &Place) -> Result<()> {
-        for round in 0..ROUNDS_MAX {
+        for round in 0..REFRESH_ROUNDS_MAX {
             if self.refresh(place, Extent::All)? == Refreshed::Done {
                 return Ok(());
             }
@@ -363,8 +375,10 @@ impl Registry {
     }
 
     fn refresh(&self, place: &Place, extent: Extent) -> Result<Refreshed> {
+        // All claims once; after that, what changes meanwhile.
+        let mut fully = extent == Extent::All;
         refresh(&place.store.index, extent != Extent::Changes, |marked| {
-            let fully = extent == Extent::All;
+            let fully = std::mem::take(&mut fully);
             let notices =
                 migrate::write_index(place, self.file_name(), self.range(), marked, fully)?;
             self.notice(notices);

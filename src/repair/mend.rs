@@ -21,7 +21,7 @@ pub(super) fn all(registry: &Registry, place: &Place) -> Result<()> {
     let file = migrate::read(place, registry.file_name())?;
     mend_permissions(place)?;
     mend_commits(place)?;
-    mend_claims(place, file.as_ref())?;
+    mend_claims(place, registry.file_name(), file.as_ref())?;
     mend_dangling(place)?;
     mend_foreign(place)?;
     sweep_staging(&place.store)?;
@@ -77,7 +77,7 @@ fn mend_commits(place: &Place) -> Result<()> {
         if let Some(Ok(claim)) = read_claim(&place.store, port)?
             && damaged.iter().any(|name| name == claim.holder().key())
         {
-            reclaim(place, claim.holder(), port)?;
+            reclaim(place, claim.holder(), Only::new(port), port)?;
         }
     }
     Ok(())
@@ -85,7 +85,7 @@ fn mend_commits(place: &Place) -> Result<()> {
 
 /// Sweeps the claims. Where the commit or the registry file still knows whose a damaged
 /// claim was, the project gets the port again.
-fn mend_claims(place: &Place, file: Option<&Document>) -> Result<()> {
+fn mend_claims(place: &Place, name_of_file: &str, file: Option<&Document>) -> Result<()> {
     let known = known_holders(place, file)?;
     let dir = &place.store.ports;
     for name in names(dir)? {
@@ -109,10 +109,24 @@ fn mend_claims(place: &Place, file: Option<&Document>) -> Result<()> {
             && is_gone
             && orphan.is_none_or(|orphan| orphan == *holder)
         {
-            reclaim(place, holder, port)?;
+            let only = match lookup(&place.store, holder)? {
+                Lookup::Dangling(commit) if commit.port() == port => Only::new(port),
+                _ => Only::if_still(port, || still_shown(place, name_of_file, holder, port)),
+            };
+            reclaim(place, holder, only, port)?;
         }
     }
     Ok(())
+}
+
+/// Asked while the port's claim is this process's: does the registry file say now that the
+/// holder has it? It may have been released since the file was read.
+fn still_shown(place: &Place, file: &str, holder: &Holder, port: Port) -> Result<bool> {
+    // The marks first: one goes only after the file was written.
+    let marked = marks(&place.store.index)?;
+    let document = migrate::read(place, file)?;
+    let shown = document.and_then(|document| index::port_of(&document, holder));
+    Ok(marked.iter().all(|mark| mark.port != port) && shown == Some(port))
 }
 
 /// Who had which port, as the registry file and the commits say. A port that is marked has
@@ -134,14 +148,12 @@ fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port
 }
 
 /// Gives `holder` the port again, if it has none and the port can be had.
-fn reclaim(place: &Place, holder: &Holder, port: Port) -> Result<()> {
+fn reclaim(place: &Place, holder: &Holder, mut only: Only<'_>, port: Port) -> Result<()> {
     if matches!(lookup(&place.store, holder)?, Lookup::Held(..)) {
         return Ok(());
     }
     sweep_port(&place.store, port, || place.quarantine())?;
-    acquire(&place.store, holder, &mut Only::new(port), || {
-        place.quarantine()
-    })?;
+    acquire(&place.store, holder, &mut only, || place.quarantine())?;
     Ok(())
 }
 
