@@ -59,6 +59,8 @@ fn compare(root: &Utf8PathBuf, claims: usize) {
 
     let mut times: [Vec<Duration>; 4] = std::array::from_fn(|_| Vec::new());
     let mut number = 0;
+    // As long as portclaim's, and like those made before they are used.
+    let names: Vec<String> = (0..BATCH).map(name).collect();
     for _ in 0..ROUNDS {
         let numbers = number..number + BATCH;
         let holders: Vec<Holder> = numbers
@@ -74,7 +76,9 @@ fn compare(root: &Utf8PathBuf, claims: usize) {
             }
         }));
         times[1].push(timed(|| {
-            numbers.clone().for_each(|number| raw.claim(number));
+            numbers
+                .clone()
+                .for_each(|number| raw.claim(number, &names[number % BATCH]));
         }));
         times[2].push(timed(|| {
             for holder in &holders {
@@ -82,12 +86,14 @@ fn compare(root: &Utf8PathBuf, claims: usize) {
             }
         }));
         times[3].push(timed(|| {
-            numbers.clone().for_each(|number| raw.look_up(number));
+            numbers
+                .clone()
+                .for_each(|number| raw.look_up(&names[number % BATCH]));
         }));
         // Given back, and the marks with them, so that the count stays.
         for (record, number) in records.iter().zip(numbers) {
             registry.release(record).expect("releases");
-            raw.remove(number);
+            raw.remove(&names[number % BATCH]);
         }
         registry.refresh_index().expect("an index");
     }
@@ -95,6 +101,10 @@ fn compare(root: &Utf8PathBuf, claims: usize) {
     println!("{claims} claims");
     report("claim", claim, raw_claim);
     report("look-up", find, raw_find);
+}
+
+fn name(number: usize) -> String {
+    format!("{number:032x}.claim")
 }
 
 /// The floor: the same files by bare system calls.
@@ -128,13 +138,13 @@ impl Raw {
             staging: open("staging"),
         };
         for number in 0..claims {
-            raw.claim(100_000 + number);
+            raw.claim(number, &name(100_000 + number));
         }
         raw
     }
 
     /// Probe, create and write the claim, stage the commit and publish it.
-    fn claim(&self, number: usize) {
+    fn claim(&self, number: usize, name: &str) {
         let socket = rustix::net::socket_with(
             rustix::net::AddressFamily::INET6,
             rustix::net::SocketType::STREAM,
@@ -146,22 +156,21 @@ impl Raw {
         let address = std::net::SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, port, 0, 0);
         let _ = rustix::net::bind(&socket, &address);
         drop(socket);
-        create(&self.ports, &number.to_string());
-        create(&self.staging, &number.to_string());
+        create(&self.ports, name);
+        create(&self.staging, name);
         rustix::fs::renameat_with(
             &self.staging,
-            number.to_string(),
+            name,
             &self.projects,
-            number.to_string(),
+            name,
             rustix::fs::RenameFlags::NOREPLACE,
         )
         .expect("publishes");
     }
 
-    fn look_up(&self, number: usize) {
+    fn look_up(&self, name: &str) {
         for dir in [&self.projects, &self.ports] {
-            let file =
-                rustix::fs::openat(dir, number.to_string(), READ, Mode::empty()).expect("opens");
+            let file = rustix::fs::openat(dir, name, READ, Mode::empty()).expect("opens");
             let mut bytes = [0; 1024];
             assert_eq!(
                 rustix::io::read(&file, &mut bytes).expect("reads"),
@@ -170,9 +179,9 @@ impl Raw {
         }
     }
 
-    fn remove(&self, number: usize) {
+    fn remove(&self, name: &str) {
         for dir in [&self.projects, &self.ports] {
-            rustix::fs::unlinkat(dir, number.to_string(), AtFlags::empty()).expect("removes");
+            rustix::fs::unlinkat(dir, name, AtFlags::empty()).expect("removes");
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// The path of a project in normal form: absolute, UTF-8, without `.`, `..`, empty
 /// components or a slash at the end. One directory has one such path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProjectPath(Utf8PathBuf);
+pub struct ProjectPath(Box<str>);
 
 impl ProjectPath {
     /// Returns `path` as a project path if it already is in normal form; the disk is
@@ -39,31 +39,32 @@ impl ProjectPath {
         if !tail.is_empty() && tail.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return refuse("it is not in normal form");
         }
-        Ok(ProjectPath(path))
+        Ok(ProjectPath(path.into_string().into()))
     }
 
     /// Returns the path.
     #[must_use]
     pub fn as_path(&self) -> &Utf8Path {
-        &self.0
+        Utf8Path::new(&*self.0)
     }
 
     /// Returns the path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.0
     }
 
     /// Returns the last component, `/` for the root.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.file_name().unwrap_or("/")
+        self.as_path().file_name().unwrap_or("/")
     }
 
     /// Returns the directory around this one, `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<ProjectPath> {
-        self.0.parent().map(|parent| ProjectPath(parent.to_owned()))
+        let parent = self.as_path().parent()?;
+        Some(ProjectPath(parent.as_str().into()))
     }
 }
 

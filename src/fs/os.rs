@@ -32,6 +32,15 @@ pub(crate) struct OsDir {
     fd: OwnedFd,
     path: Utf8PathBuf,
     filesystem: Filesystem,
+    heir: Option<Heir>,
+}
+
+/// Who gets new files, where root works in a user's registry (`sudo`): the owner of its
+/// directory, who could not read them otherwise.
+#[derive(Clone, Copy, Debug)]
+struct Heir {
+    user: fs::Uid,
+    group: fs::Gid,
 }
 
 /// What [`OsDir::inspect`] tells of a name.
@@ -62,10 +71,12 @@ impl OsDir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = retry_on_intr(|| fs::open(path.as_str(), flags, Mode::empty()))?;
         let filesystem = mount::identify(&fd)?;
+        let heir = OsDir::heir(&fd)?;
         Ok(OsDir {
             fd,
             path: path.to_owned(),
             filesystem,
+            heir,
         })
     }
 
@@ -95,6 +106,7 @@ impl OsDir {
             fd,
             path: self.path.join(name),
             filesystem: self.filesystem.clone(),
+            heir: self.heir,
         })
     }
 
@@ -120,18 +132,23 @@ impl OsDir {
         self.sync()
     }
 
-    /// Gives a new file to the owner of the directory, where root works in a user's registry
-    /// (`sudo`): else the user could not read it any more.
+    /// Gives a new file to whom it is for.
     fn give_away(&self, file: &OwnedFd) -> io::Result<()> {
-        if rustix::process::geteuid().is_root() {
-            let owner = fs::fstat(&self.fd)?;
-            if owner.st_uid != 0 {
-                let user = fs::Uid::from_raw(owner.st_uid);
-                let group = fs::Gid::from_raw(owner.st_gid);
-                fs::fchown(file, Some(user), Some(group))?;
-            }
+        if let Some(Heir { user, group }) = self.heir {
+            fs::fchown(file, Some(user), Some(group))?;
         }
         Ok(())
+    }
+
+    fn heir(fd: &OwnedFd) -> io::Result<Option<Heir>> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let owner = fs::fstat(fd)?;
+        Ok((owner.st_uid != 0).then(|| Heir {
+            user: fs::Uid::from_raw(owner.st_uid),
+            group: fs::Gid::from_raw(owner.st_gid),
+        }))
     }
 
     /// Creates the directory `name`, which must not exist, and opens it.

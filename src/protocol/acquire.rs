@@ -12,7 +12,7 @@ use super::claim::{Attempt, Committed, claim, withdraw_commit};
 use super::mark::{Mark, Reason};
 use super::sweep::sweep_port;
 use super::withdraw::{Aside, Withdrawal, withdraw};
-use super::{Context, Flushed, Lookup, ROUNDS_MAX, Store, lookup, pause};
+use super::{Context, Flushed, Lookup, ROUNDS_MAX, Store, lookup_seal, pause};
 
 /// Why a port was not had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(crate) fn acquire<D: Dir>(
     quarantine: impl Fn() -> Result<D>,
 ) -> Result<Acquired> {
     for round in 0..ROUNDS_MAX {
-        match lookup(store, holder)? {
+        match lookup_seal(store, holder)? {
             Lookup::Held(record, flushed) => {
                 make_durable(store, &record, flushed)?;
                 return Ok(Acquired::Existing(record));

@@ -76,8 +76,23 @@ pub(super) fn check_port(record: Record, port: Port) -> Result<Record, Corruptio
 ///
 /// The answer held at some moment during the call.
 pub(crate) fn lookup<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Lookup> {
+    let read = store.projects.read(holder.key(), LEN_MAX);
+    evaluate(store, holder, read.map(|bytes| (bytes, false)))
+}
+
+/// The same, and asks for the seal, which takes one more call.
+pub(crate) fn lookup_seal<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Lookup> {
+    let read = store.projects.read_sealed(holder.key(), LEN_MAX);
+    evaluate(store, holder, read)
+}
+
+fn evaluate<D: Dir>(
+    store: &Store<D>,
+    holder: &Holder,
+    read: io::Result<(Vec<u8>, bool)>,
+) -> Result<Lookup> {
     let key = holder.key();
-    let (bytes, sealed) = match store.projects.read_sealed(key, LEN_MAX) {
+    let (bytes, sealed) = match read {
         Ok(read) => read,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Absent),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {

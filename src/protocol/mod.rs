@@ -45,7 +45,9 @@ mod tests;
 mod withdraw;
 
 pub(crate) use acquire::{Acquired, Picker, Rejection, acquire, is_damaged, make_durable};
-pub(crate) use lookup::{Flushed, Lookup, committed, lookup, read_claim, read_held, read_record};
+pub(crate) use lookup::{
+    Flushed, Lookup, committed, lookup, lookup_seal, read_claim, read_held, read_record,
+};
 pub(crate) use mark::{Marked, Refreshed, marks, picked, refresh};
 pub(crate) use release::{Archive, Released, release};
 pub(crate) use sweep::{Swept, is_staged_commit, sweep, sweep_port, sweep_staging};

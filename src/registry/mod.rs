@@ -17,8 +17,8 @@ use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, ROUNDS_MAX, Refreshed, Released, acquire, committed, lookup, make_durable,
-    marks, pause, picked, refresh, release, sweep, sweep_port,
+    Acquired, Lookup, ROUNDS_MAX, Refreshed, Released, acquire, committed, lookup, lookup_seal,
+    make_durable, marks, pause, picked, refresh, release, sweep, sweep_port,
 };
 use crate::record::Record;
 
@@ -184,7 +184,7 @@ impl Registry {
     /// ```
     pub fn claim(&self, request: &Request) -> Result<Claim> {
         let place = self.place_for_writing()?;
-        if let Lookup::Held(record, flushed) = lookup(&place.store, &request.holder)? {
+        if let Lookup::Held(record, flushed) = lookup_seal(&place.store, &request.holder)? {
             if request.port.is_some_and(|port| port != record.port()) {
                 return Err(Error::taken(record.port(), Some(record)));
             }
