@@ -404,7 +404,7 @@ fn the_documents_name_no_directory_of_the_machine_where_they_were_written() {
 #[test]
 fn paths_of_the_machine_are_told_from_others() {
     for line in [
-        "in /work/main",
+        "in /work/tree",
         "`/root`",
         "(/root/.cargo)",
         "see /work",
