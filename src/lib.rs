@@ -1,4 +1,50 @@
 //! A stable port of its own for every project, and never one port for two.
+//!
+//! Processes agree by the names of files in a directory: a claim is the file
+//! `ports/<port>.claim`, created with `O_EXCL`. There is no lock that anybody waits for, no daemon
+//! and no database.
+//!
+//! - [`Registry::open`] opens a registry, [`Registry::options`] one with another range or
+//!   durability. Nothing is created before the first claim.
+//! - [`Registry::claim`] gives a [`Holder`] (a project) its port: the same one whenever it asks.
+//!   [`Claim::bind`] listens on it.
+//! - [`Registry::find`], [`Registry::lookup`], [`Registry::records`], [`Registry::port_state`] look.
+//! - [`Registry::release`] gives exactly one claim back, [`Registry::release_holder`] a holder's.
+//! - [`Registry::check`] finds what is not as it should be, [`Registry::repair`] mends it.
+//! - [`Registry::take_notices`] tells what operations met besides their results: the library
+//!   prints nothing, and reads neither environment nor home directory.
+//!
+//! ```
+//! use portclaim::{Holder, ProjectPath, Registry, Request};
+//! # let dir = tempfile::tempdir()?;
+//! # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+//!
+//! let registry = Registry::options().range("20000-20099".parse()?).open(root)?;
+//! let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+//! let claim = registry.claim(&Request::new(shop.clone()))?;
+//! let port = claim.port();
+//! assert_eq!(registry.find(&shop)?.expect("it was claimed").port(), port);
+//! assert_eq!(registry.records()?.count(), 1);
+//!
+//! let record = claim.keep();
+//! registry.release(&record)?;
+//! assert!(registry.find(&shop)?.is_none());
+//! // Exactly this claim, and it is gone.
+//! let error = registry.release(&record).unwrap_err();
+//! assert_eq!(error.kind(), portclaim::ErrorKind::Superseded);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Limitations
+//!
+//! - A program that does not ask the registry can bind a claimed port.
+//! - On network file systems and FUSE, locks are not used: nothing is swept there, and a release is
+//!   safe only while nobody else releases and claims the same port. [`Registry::filesystem`] tells.
+//! - Ports are one host's: a registry that several hosts share serves them as if they were one.
+//!
+//! # Features
+//!
+//! `cli` (default): the command line. Embedders take the crate with `default-features = false`.
 
 #[cfg(not(unix))]
 compile_error!(

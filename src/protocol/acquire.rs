@@ -64,8 +64,26 @@ pub(crate) fn acquire<D: Dir>(
     picker: &mut impl Picker,
     quarantine: impl Fn() -> Result<D>,
 ) -> Result<Acquired> {
+    let seen = lookup_seal(store, holder)?;
+    acquire_after(store, holder, seen, picker, quarantine)
+}
+
+/// The same after a look-up that the caller has made. That it may be outdated does no harm:
+/// the commit is published only where there is none.
+pub(crate) fn acquire_after<D: Dir>(
+    store: &Store<D>,
+    holder: &Holder,
+    seen: Lookup,
+    picker: &mut impl Picker,
+    quarantine: impl Fn() -> Result<D>,
+) -> Result<Acquired> {
+    let mut seen = Some(seen);
     for round in 0..ROUNDS_MAX {
-        match lookup_seal(store, holder)? {
+        let found = match seen.take() {
+            Some(found) => found,
+            None => lookup_seal(store, holder)?,
+        };
+        match found {
             Lookup::Held(record, flushed) => {
                 make_durable(store, &record, flushed)?;
                 return Ok(Acquired::Existing(record));
@@ -133,7 +151,7 @@ fn try_ports<D: Dir>(
         } else {
             Reason::Changed
         };
-        let mark = match Mark::make(store, port, reason) {
+        let mark = match Mark::make(store, port, reason, pending.nonce()) {
             Ok(mark) => mark,
             Err(error) => {
                 pending.abandon(store);

@@ -7,7 +7,7 @@ use crate::fs::Dir;
 use crate::net::Availability;
 use crate::port::Port;
 use crate::project::Holder;
-use crate::record::{LEN_MAX, Record, claim_name};
+use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 
 use super::lookup::{read_claim, read_record};
 use super::withdraw::{Aside, Withdrawal, withdraw};
@@ -137,6 +137,10 @@ fn lock_new<D: Dir>(dir: &D, name: &str, file: &D::File) -> Result<bool> {
 impl<D: Dir> Pending<D> {
     pub(super) fn port(&self) -> Port {
         self.record.port()
+    }
+
+    pub(super) fn nonce(&self) -> Nonce {
+        self.record.nonce()
     }
 
     /// Removes the claim again. Best effort: what a failing disk keeps, a sweep removes.

@@ -47,13 +47,20 @@ pub(super) struct Mark<'a, D: Dir> {
 }
 
 impl<'a, D: Dir> Mark<'a, D> {
-    pub(super) fn make(store: &'a Store<D>, port: Port, reason: Reason) -> Result<Mark<'a, D>> {
+    /// Makes a mark named by a nonce that no other mark of the port has.
+    pub(super) fn make(
+        store: &'a Store<D>,
+        port: Port,
+        reason: Reason,
+        nonce: Nonce,
+    ) -> Result<Mark<'a, D>> {
         let dir = &store.index;
         if !dir.has_locks() {
             return Ok(Mark { dir, made: None });
         }
+        let mut nonce = nonce;
         for _ in 0..ROUNDS_MAX {
-            let name = mark_name(port, reason, store.nonce()?);
+            let name = mark_name(port, reason, nonce);
             let file = dir.create(&name).at(Op::Create, dir, &name)?;
             // A refresher that finds the mark before it is locked takes it for finished, and
             // may have removed it: then another one is made.
@@ -65,6 +72,7 @@ impl<'a, D: Dir> Mark<'a, D> {
                     made: Some((name, file)),
                 });
             }
+            nonce = store.nonce()?;
         }
         Err(Error::contended(dir.path()))
     }

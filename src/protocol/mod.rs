@@ -44,7 +44,9 @@ mod testing;
 mod tests;
 mod withdraw;
 
-pub(crate) use acquire::{Acquired, Picker, Rejection, acquire, is_damaged, make_durable};
+pub(crate) use acquire::{
+    Acquired, Picker, Rejection, acquire, acquire_after, is_damaged, make_durable,
+};
 pub(crate) use lookup::{
     Flushed, Lookup, committed, lookup, lookup_seal, read_claim, read_held, read_record,
 };

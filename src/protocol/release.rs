@@ -64,7 +64,7 @@ pub(crate) fn release<D: Dir>(
         if only.is_some_and(|nonce| nonce != record.nonce()) {
             return Ok(Released::Superseded(record));
         }
-        let mark = Mark::make(store, record.port(), Reason::Changed)?;
+        let mark = Mark::make(store, record.port(), Reason::Changed, store.nonce()?)?;
         let mut taken = withdraw_claim(store, &record, &claims);
         if let Ok(answer) = taken {
             let commit = withdraw_record(&store.projects, holder.key(), &record, &commits);

@@ -10,19 +10,19 @@ use crate::fs::Dir;
 use crate::fs::mount::Filesystem;
 use crate::fs::os::OsDir;
 use crate::index::{self, Document};
-use crate::migrate::{self, Only};
+use crate::migrate::{self};
 use crate::notice::Notice;
-use crate::pick::RangePicker;
 use crate::place::Place;
-use crate::port::{Port, PortRange};
+use crate::port::PortRange;
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, ROUNDS_MAX, Refreshed, Released, acquire, committed, lookup, lookup_seal,
-    make_durable, marks, pause, picked, refresh, release, sweep, sweep_port,
+    Acquired, Lookup, ROUNDS_MAX, Refreshed, Released, lookup, lookup_seal, make_durable, marks,
+    pause, refresh, release,
 };
 use crate::record::Record;
 
 mod options;
+mod search;
 mod view;
 
 pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options, Request};
@@ -30,9 +30,6 @@ pub use view::{PortState, Records, Summary};
 
 /// How often the index lock is tried by those who need a refresh of their own: a few seconds.
 const REFRESH_ROUNDS_MAX: u32 = 4 * ROUNDS_MAX;
-
-/// How often an exhausted range is searched: once more than others are given time to settle.
-const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
 
 /// A registry of ports: a directory of claims.
 ///
@@ -184,7 +181,8 @@ impl Registry {
     /// ```
     pub fn claim(&self, request: &Request) -> Result<Claim> {
         let place = self.place_for_writing()?;
-        if let Lookup::Held(record, flushed) = lookup_seal(&place.store, &request.holder)? {
+        let seen = lookup_seal(&place.store, &request.holder)?;
+        if let Lookup::Held(record, flushed) = seen {
             if request.port.is_some_and(|port| port != record.port()) {
                 return Err(Error::taken(record.port(), Some(record)));
             }
@@ -195,7 +193,7 @@ impl Registry {
         let rewrite = known.rewrite;
         let acquired = match request.port {
             Some(port) => self.acquire_port(place, &request.holder, port),
-            None => self.acquire_from(place, request, known.document.as_deref()),
+            None => self.acquire_from(place, request, seen, known.document.as_deref()),
         };
         // The last copy of the file's content, so that the refresh can work on it.
         drop(known);
@@ -210,61 +208,6 @@ impl Registry {
         };
         self.changed(place, rewrite);
         Ok(Claim::new(self.clone(), record, is_new))
-    }
-
-    fn acquire_port(&self, place: &Place, holder: &Holder, port: Port) -> Result<Acquired> {
-        let _ = self;
-        let acquired = acquire(&place.store, holder, &mut Only::new(port), || {
-            place.quarantine()
-        })?;
-        match acquired {
-            Acquired::Existing(record) if record.port() != port => {
-                Err(Error::taken(record.port(), Some(record)))
-            }
-            Acquired::Exhausted => Err(Error::taken(port, committed(&place.store, port)?)),
-            acquired => Ok(acquired),
-        }
-    }
-
-    /// Searches the range; if it is exhausted, sweeps once and searches again.
-    fn acquire_from(
-        &self,
-        place: &Place,
-        request: &Request,
-        document: Option<&Document>,
-    ) -> Result<Acquired> {
-        let range = request.range.unwrap_or(self.range());
-        let marked = marks(&place.store.index)?;
-        let recent: Vec<Port> = picked(&marked).collect();
-        let start = index::start(document, &recent, range);
-        // The index may know the port of a project whose claim and commit were both lost.
-        let known = document.and_then(|document| index::port_of(document, &request.holder));
-        let spared = || document.map(index::spared).unwrap_or_default();
-        for round in 0..=EXHAUSTED_ROUNDS_MAX {
-            if let Some(port) = known {
-                // Its own claim may be there, without its commit.
-                sweep_port(&place.store, port, || place.quarantine())?;
-            }
-            let mut picker = RangePicker::new(&place.store.ports, range, start, known, spared());
-            let quarantine = || place.quarantine();
-            match acquire(&place.store, &request.holder, &mut picker, quarantine)? {
-                Acquired::Exhausted => {
-                    let swept = sweep(&place.store, quarantine)?;
-                    // Claims that are being made may be given up yet, and one may be this
-                    // holder's: rivals for one project's port each hold one for a moment.
-                    let is_moving =
-                        swept.busy.iter().any(|&port| range.contains(port)) && round < ROUNDS_MAX;
-                    if round > 0 && swept.freed.is_empty() && !is_moving {
-                        return Err(Error::exhausted(picker.exhaustion()));
-                    }
-                    if is_moving {
-                        pause(round);
-                    }
-                }
-                acquired => return Ok(acquired),
-            }
-        }
-        Err(Error::contended(place.store.ports.path()))
     }
 
     /// Returns the record of the holder's port, `None` where it has none.

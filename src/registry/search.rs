@@ -1,0 +1,87 @@
+//! A new port for a holder: one that is named, or the next of a range.
+
+use super::{Registry, Request};
+use crate::error::{Error, Result};
+use crate::fs::Dir;
+use crate::index::{self, Document};
+use crate::migrate::Only;
+use crate::pick::RangePicker;
+use crate::place::Place;
+use crate::port::Port;
+use crate::project::Holder;
+use crate::protocol::{
+    Acquired, Lookup, ROUNDS_MAX, acquire, acquire_after, committed, lookup_seal, marks, pause,
+    picked, sweep, sweep_port,
+};
+
+/// How often an exhausted range is searched: once more than others are given time to settle.
+const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
+
+impl Registry {
+    pub(super) fn acquire_port(
+        &self,
+        place: &Place,
+        holder: &Holder,
+        port: Port,
+    ) -> Result<Acquired> {
+        let _ = self;
+        let acquired = acquire(&place.store, holder, &mut Only::new(port), || {
+            place.quarantine()
+        })?;
+        match acquired {
+            Acquired::Existing(record) if record.port() != port => {
+                Err(Error::taken(record.port(), Some(record)))
+            }
+            Acquired::Exhausted => Err(Error::taken(port, committed(&place.store, port)?)),
+            acquired => Ok(acquired),
+        }
+    }
+
+    /// Searches the range; if it is exhausted, sweeps once and searches again.
+    pub(super) fn acquire_from(
+        &self,
+        place: &Place,
+        request: &Request,
+        seen: Lookup,
+        document: Option<&Document>,
+    ) -> Result<Acquired> {
+        let range = request.range.unwrap_or(self.range());
+        let marked = marks(&place.store.index)?;
+        let recent: Vec<Port> = picked(&marked).collect();
+        let start = index::start(document, &recent, range);
+        // The index may know the port of a project whose claim and commit were both lost.
+        let known = document.and_then(|document| index::port_of(document, &request.holder));
+        let spared = || document.map(index::spared).unwrap_or_default();
+        let mut seen = Some(seen);
+        for round in 0..=EXHAUSTED_ROUNDS_MAX {
+            if let Some(port) = known {
+                // Its own claim may be there, without its commit.
+                sweep_port(&place.store, port, || place.quarantine())?;
+            }
+            let mut picker = RangePicker::new(&place.store.ports, range, start, known, spared());
+            let quarantine = || place.quarantine();
+            let seen = match seen.take() {
+                Some(seen) => seen,
+                None => lookup_seal(&place.store, &request.holder)?,
+            };
+            let (store, holder) = (&place.store, &request.holder);
+            match acquire_after(store, holder, seen, &mut picker, quarantine)? {
+                Acquired::Exhausted => {
+                    let swept = sweep(&place.store, quarantine)?;
+                    // Claims that are being made may be given up yet, and one may be this
+                    // holder's: rivals for one project's port each hold one for a moment.
+                    let is_moving =
+                        swept.busy.iter().any(|&port| range.contains(port)) && round < ROUNDS_MAX;
+                    if round > 0 && swept.freed.is_empty() && !is_moving {
+                        return Err(Error::exhausted(picker.exhaustion()));
+                    }
+                    if is_moving {
+                        pause(round);
+                    }
+                }
+                acquired => return Ok(acquired),
+            }
+        }
+        Err(Error::contended(place.store.ports.path()))
+    }
+}
