@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::error::{Error, Exhaustion, Op, Result};
-use crate::fs::os::OsDir;
-use crate::index::{PortSet, present};
+use crate::index::{PortSet, next_available, present};
 use crate::net::{Availability, probe};
+use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::protocol::{Picker, Rejection};
 
@@ -15,8 +15,10 @@ const LIST_AFTER: u32 = 16;
 
 /// Tries the ports of a range.
 pub(crate) struct RangePicker<'a> {
-    ports: &'a OsDir,
+    place: &'a Place,
     range: PortRange,
+    /// The port that was picked in turn last, when the search began.
+    last: Option<Port>,
     preferred: VecDeque<Port>,
     turn: Box<dyn Iterator<Item = Port>>,
     current: Option<Port>,
@@ -31,19 +33,22 @@ pub(crate) struct RangePicker<'a> {
 }
 
 impl<'a> RangePicker<'a> {
-    /// Returns a picker that tries `preferred`, then the range from `start` on without `spared`.
+    /// Returns a picker that tries `preferred`, then the range without `spared`: from the
+    /// `written` `next_available` on, or behind the port that was picked last.
     pub(crate) fn new(
-        ports: &'a OsDir,
+        place: &'a Place,
         range: PortRange,
-        start: Port,
+        written: Option<Port>,
         preferred: Option<Port>,
         spared: PortSet,
     ) -> RangePicker<'a> {
+        let last = place.turn().last();
         RangePicker {
-            ports,
+            place,
             range,
+            last,
             preferred: preferred.into_iter().collect(),
-            turn: Box::new(range.cycle_from(start)),
+            turn: Box::new(range.cycle_from(next_available(last, written, range))),
             current: None,
             spared,
             tried: PortSet::new(),
@@ -73,7 +78,7 @@ impl Picker for RangePicker<'_> {
             return Ok(Some(port));
         }
         if self.claimed >= LIST_AFTER && self.listed.is_none() {
-            self.listed = Some(present(self.ports)?);
+            self.listed = Some(present(&self.place.store.ports)?);
         }
         for port in self.turn.by_ref() {
             if self.spared.contains(port) {
@@ -109,15 +114,17 @@ impl Picker for RangePicker<'_> {
         }
     }
 
-    fn in_turn(&self, port: Port) -> bool {
-        self.current == Some(port)
-    }
-
     fn availability(&mut self, port: Port) -> Result<Availability> {
         if self.current != Some(port) {
             // The holder had it: what uses it is most likely the holder's own server.
             return Ok(Availability::Free);
         }
-        probe(port).map_err(|error| Error::io(Op::Bind, format!("port {port}"), error))
+        let answer =
+            probe(port).map_err(|error| Error::io(Op::Bind, format!("port {port}"), error))?;
+        if answer == Availability::Free {
+            // Earlier than the commit, so that no kill leaves the turn behind.
+            self.place.turn().advance(self.last, port, self.range);
+        }
+        Ok(answer)
     }
 }

@@ -1,14 +1,14 @@
 //! A registry's directories, open.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use camino::Utf8Path;
 
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
-use crate::fs::os::{Fingerprint, OsDir};
-use crate::index::Document;
+use crate::fs::os::OsDir;
+use crate::index::{Settled, Turn};
 use crate::protocol::{Durability, Store};
 use crate::record::Nonce;
 
@@ -19,16 +19,9 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) struct Place {
     pub(crate) root: OsDir,
     pub(crate) store: Store<OsDir>,
-    /// The registry file as it was when it was read last, and nothing was to be adopted.
-    pub(crate) settled: Mutex<Option<Settled>>,
-}
-
-/// A registry file that says nothing new.
-#[derive(Clone)]
-pub(crate) struct Settled {
-    pub(crate) seen: Fingerprint,
-    pub(crate) document: Arc<Document>,
-    pub(crate) bytes: Arc<Vec<u8>>,
+    /// The registry file as it was when it was looked at last, and nothing was to be adopted.
+    pub(crate) settled: Mutex<Option<Arc<Settled>>>,
+    turn: OnceLock<Turn>,
 }
 
 impl Place {
@@ -72,6 +65,11 @@ impl Place {
         })
     }
 
+    /// Returns where the search for a free port goes on.
+    pub(crate) fn turn(&self) -> &Turn {
+        self.turn.get_or_init(|| Turn::open(&self.store.index))
+    }
+
     /// Returns the directories that belong to portclaim alone.
     pub(crate) fn own_dirs(&self) -> [&OsDir; 4] {
         let Store {
@@ -111,5 +109,6 @@ fn open_with(
         },
         root,
         settled: Mutex::default(),
+        turn: OnceLock::new(),
     })
 }

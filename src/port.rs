@@ -124,6 +124,14 @@ impl PortRange {
         Port::new(port.get() + 1).unwrap_or(self.first)
     }
 
+    /// Returns the port before `port`, the last one before the first.
+    pub(crate) fn before(self, port: Port) -> Port {
+        match Port::new(port.get() - 1) {
+            Some(before) if self.contains(before) => before,
+            _ => self.last,
+        }
+    }
+
     /// Iterates over every port of the range once, from `start` upward and around;
     /// from the first one where `start` lies outside.
     pub fn cycle_from(self, start: Port) -> impl Iterator<Item = Port> + use<> {

@@ -112,20 +112,20 @@ impl Registry {
         };
         for round in 0..crate::protocol::ROUNDS_MAX {
             let mut is_written = false;
-            let refreshed = refresh(&place.store.index, true, |marked| {
+            let refreshed = refresh(&place.store, true, |marked| {
                 // What others wrote since the export is adopted first, and stands.
-                let adopted = migrate::adopt(place, self.file_name())?;
-                let read = adopted.bytes.as_ref().map(|bytes| bytes.as_slice());
+                let adopted = migrate::adopt(place, self.file_name(), self.range())?;
+                let read = adopted.bytes.as_deref();
                 let mut document = Document::new(self.range());
-                index::update_fully(&mut document, &place.store, marked, self.range())?;
+                place.turn().clear();
+                let turn = (None, self.range());
+                index::update_fully(&mut document, &place.store, marked, turn)?;
                 migrate::establish(place)?;
-                is_written = file.replace_if(
-                    &place.store,
-                    &place.store.staging,
-                    read,
-                    &document.to_bytes(),
-                    Durability::Durable,
-                )?;
+                let (store, staging) = (&place.store, &place.store.staging);
+                let bytes = document.to_bytes();
+                is_written = file
+                    .replace_if(store, staging, read, &bytes, Durability::Durable)?
+                    .is_some();
                 // Somebody is writing the file: once more, after what they write was read.
                 if is_written {
                     Ok(())

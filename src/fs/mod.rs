@@ -5,10 +5,12 @@ use std::io;
 use camino::Utf8Path;
 
 pub(crate) mod canonical;
+pub(crate) mod fingerprint;
 pub(crate) mod mount;
 pub(crate) mod os;
 #[cfg(test)]
 pub(crate) mod sim;
+pub(crate) mod slot;
 
 /// What the protocol needs of a directory. One call is one step: between two calls, any
 /// other process may act. The real directory ([`os::OsDir`]) and a simulated one

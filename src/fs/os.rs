@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use memchr::memmem;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -22,6 +23,9 @@ const STALE_RETRIES_MAX: u32 = 3;
 
 /// How many bytes the first call reads: a record. Each further one, sixteen times as many.
 const READ_LEN: usize = 2048;
+
+/// How much of a long file is searched at once, bytes.
+const SEARCH_LEN: usize = 64 * 1024;
 
 /// Most things of one name that are moved aside.
 const SPECIALS_MAX: u32 = 10_000;
@@ -53,16 +57,6 @@ pub(crate) struct Meta {
     pub(crate) mode: u32,
     /// The user id of the file's owner.
     pub(crate) user: u32,
-}
-
-/// Tells whether a file is as it was; see [`OsDir::fingerprint`]. Times may be as coarse as the
-/// kernel's clock tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fingerprint {
-    file: (i128, i128),
-    len: i128,
-    written: (i128, i128),
-    changed: (i128, i128),
 }
 
 impl OsDir {
@@ -227,18 +221,28 @@ impl OsDir {
         )?))
     }
 
-    /// Returns what changes when anybody writes to the file or replaces it; `None` where
-    /// there is none.
-    pub(crate) fn fingerprint(&self, name: &str) -> io::Result<Option<Fingerprint>> {
-        match self.ask(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
-            Ok(stat) => Ok(Some(Fingerprint {
-                file: (i128::from(stat.st_dev), i128::from(stat.st_ino)),
-                len: i128::from(stat.st_size),
-                written: (i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec)),
-                changed: (i128::from(stat.st_ctime), i128::from(stat.st_ctime_nsec)),
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+    /// Returns whether the file `name` contains these bytes; not where there is no such file.
+    pub(crate) fn contains(&self, name: &str, wanted: &[u8]) -> io::Result<bool> {
+        let file = match self.open(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        // Little more than a window on the file, for it may be long: the end of each piece is
+        // kept, where the beginning of what is wanted may be.
+        let mut window = vec![0; SEARCH_LEN + wanted.len()];
+        let (mut at, mut kept) = (0, 0);
+        loop {
+            let read = retry_on_intr(|| rustix::io::pread(&file, &mut window[kept..], at))?;
+            if memmem::find(&window[..kept + read], wanted).is_some() {
+                return Ok(true);
+            }
+            if read == 0 {
+                return Ok(false);
+            }
+            at += read as u64;
+            let end = kept + read;
+            kept = end.min(wanted.len().saturating_sub(1));
+            window.copy_within(end - kept..end, 0);
         }
     }
 
@@ -272,7 +276,7 @@ impl OsDir {
 
     /// Calls `ask` with fresh names, again after `EINTR`, and a few times after `ESTALE`
     /// (the server removed the file between look-up and open).
-    fn ask<T>(&self, mut ask: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    pub(super) fn ask<T>(&self, mut ask: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
         for _ in 0..STALE_RETRIES_MAX {
             self.revalidate();
             match retry_on_intr(&mut ask) {

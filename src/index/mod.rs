@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
+use crate::fs::fingerprint::Fingerprint;
 use crate::fs::os::OsDir;
 use crate::port::{Port, PortRange};
 use crate::project::{Holder, ProjectPath};
@@ -16,9 +17,13 @@ use crate::record::claim_port;
 pub(crate) mod document;
 mod json;
 mod salvage;
+mod turn;
+mod written;
 
 pub(crate) use document::{Damage, Document, NextAvailable, PortSet};
 pub(crate) use salvage::salvage;
+pub(crate) use turn::{Turn, next_available};
+pub(crate) use written::{Settled, note_written, recall};
 
 /// How a copy of the registry file is called: behind its name, with a number from the second on.
 const BACKUP_SUFFIX: &str = ".backup";
@@ -85,6 +90,13 @@ impl IndexFile<'_> {
         }
     }
 
+    /// Returns whether the file contains these bytes.
+    fn contains(&self, bytes: &[u8]) -> Result<bool> {
+        self.root
+            .contains(self.name, bytes)
+            .at(Op::Read, self.root, self.name)
+    }
+
     fn load_once(&self) -> Result<Loaded> {
         let bytes = match self.root.read(self.name, document::LEN_MAX) {
             Ok(bytes) => bytes,
@@ -149,7 +161,8 @@ impl IndexFile<'_> {
         Err(io::Error::from(io::ErrorKind::AlreadyExists)).at(Op::Publish, self.root, self.name)
     }
 
-    /// Replaces the file if it still says `read`, and returns whether it did. The Python
+    /// Replaces the file if it still says `read`, and returns what it is like then; `None` where
+    /// it did not. The Python
     /// system's lock is held meanwhile; between the look and the replacement lie two system
     /// calls, in which such a writer can truncate the file, and then loses what it writes.
     pub(crate) fn replace_if<D>(
@@ -159,7 +172,7 @@ impl IndexFile<'_> {
         read: Option<&[u8]>,
         bytes: &[u8],
         durability: Durability,
-    ) -> Result<bool> {
+    ) -> Result<Option<Fingerprint>> {
         let file = self.open()?;
         if let Some(file) = &file
             && !self
@@ -167,7 +180,7 @@ impl IndexFile<'_> {
                 .try_lock(file)
                 .at(Op::Lock, self.root, self.name)?
         {
-            return Ok(false);
+            return Ok(None);
         }
         let replaced = self.replace_while(store, staging, bytes, durability, || {
             let there = match self.root.read(self.name, document::LEN_MAX) {
@@ -196,21 +209,21 @@ impl IndexFile<'_> {
         bytes: &[u8],
         durability: Durability,
         still: impl FnOnce() -> Result<bool>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Fingerprint>> {
         let staged = format!("registry-{}", draw(store, self.root)?);
         // Its lock says that it is not a killed process's.
         let file = write_new(staging, &staged, bytes, durability)?;
         let replaced = still().and_then(|still| {
-            if still {
-                staging.replace(&staged, self.root, self.name).at(
-                    Op::Replace,
-                    self.root,
-                    self.name,
-                )?;
+            if !still {
+                return Ok(None);
             }
-            Ok(still)
+            let fingerprint = Fingerprint::dated_back(&file).at(Op::Inspect, staging, &staged)?;
+            staging
+                .replace(&staged, self.root, self.name)
+                .at(Op::Replace, self.root, self.name)?;
+            Ok(Some(fingerprint))
         });
-        if !matches!(replaced, Ok(true)) {
+        if !matches!(replaced, Ok(Some(_))) {
             let _ = staging.remove(&staged);
         }
         staging.unlock(&file);
@@ -295,7 +308,9 @@ pub(crate) fn remove_staged(staging: &OsDir) -> Result<()> {
 /// Returns the port that the file shows for a holder.
 pub(crate) fn port_of(document: &Document, holder: &Holder) -> Option<Port> {
     let mut mappings = document.mappings();
-    let found = mappings.find(|(path, _)| *path == holder.project());
+    // By text: camino compares paths component by component, which is slow.
+    let project = holder.project().as_str();
+    let found = mappings.find(|(path, _)| path.as_str() == project);
     found
         .map(|(_, port)| port)
         .filter(|_| holder.service().is_empty())
@@ -304,35 +319,6 @@ pub(crate) fn port_of(document: &Document, holder: &Holder) -> Option<Port> {
 /// Returns the ports of entries that can be no claims: whoever wrote them uses them all the same.
 pub(crate) fn spared(document: &Document) -> PortSet {
     document.kept().filter_map(|kept| kept.port).collect()
-}
-
-/// Returns where the search for a port begins; see [`next_available`].
-pub(crate) fn start(document: Option<&Document>, picked: &[Port], range: PortRange) -> Port {
-    let written = match document.map(Document::next_available) {
-        Some(NextAvailable::Port(port)) => Some(port),
-        Some(NextAvailable::Missing | NextAvailable::Invalid) | None => None,
-    };
-    next_available(written, picked, range)
-}
-
-/// Returns where the search for a port begins: the file's `next_available`, moved on by the
-/// ports that were picked since it was written.
-fn next_available(written: Option<Port>, picked: &[Port], range: PortRange) -> Port {
-    let written = match written {
-        Some(port) if range.contains(port) => port,
-        _ => range.first(),
-    };
-    // How far behind `written` a port lies, around the range's end. More than half the range
-    // is a port before it: a slow process that picked long ago.
-    let distance = |port: Port| {
-        let len = range.len();
-        (u32::from(port.get()) + len - u32::from(written.get())) % len
-    };
-    let furthest = picked
-        .iter()
-        .filter(|&&port| range.contains(port) && distance(port) <= range.len() / 2)
-        .max_by_key(|&&port| distance(port));
-    furthest.map_or(written, |&port| range.after(port))
 }
 
 /// Returns the ports that have a claim of any kind.
@@ -351,14 +337,14 @@ pub(crate) fn present<D: Dir>(ports: &D) -> Result<PortSet> {
 
 /// Brings `document` up to date with the claims. Reads the claims whose ports are marked, and
 /// those that the file and the directory disagree about; all of them where portclaim did not
-/// write the file.
+/// write the file. `turn` is the port that was picked last, and the range of new ports.
 pub(crate) fn update<D: Dir>(
     document: &mut Document,
     store: &Store<D>,
     marked: &[Marked],
-    range: PortRange,
+    turn: (Option<Port>, PortRange),
 ) -> Result<Vec<Dropped>> {
-    update_from(document, store, marked, range, false)
+    update_from(document, store, marked, turn, false)
 }
 
 /// The same, and reads all claims.
@@ -366,9 +352,9 @@ pub(crate) fn update_fully<D: Dir>(
     document: &mut Document,
     store: &Store<D>,
     marked: &[Marked],
-    range: PortRange,
+    turn: (Option<Port>, PortRange),
 ) -> Result<Vec<Dropped>> {
-    update_from(document, store, marked, range, true)
+    update_from(document, store, marked, turn, true)
 }
 
 /// A mapping that portclaim did not write and that leaves the file: the port is another's.
@@ -382,7 +368,7 @@ fn update_from<D: Dir>(
     document: &mut Document,
     store: &Store<D>,
     marked: &[Marked],
-    range: PortRange,
+    turn: (Option<Port>, PortRange),
     fully: bool,
 ) -> Result<Vec<Dropped>> {
     let present = present(&store.ports)?;
@@ -447,48 +433,18 @@ fn update_from<D: Dir>(
         now_ours.insert(port);
     }
     document.assign(claims.into_iter().map(|(port, path)| (path, port)));
-    let picked: Vec<Port> = crate::protocol::picked(marked)
-        .filter(|&port| range.contains(port))
-        .collect();
-    // Another range than this process's may be in use: the file's word stands until a port
-    // is picked.
+    let (last, range) = turn;
     match document.next_available() {
-        NextAvailable::Port(_) if picked.is_empty() => {}
-        NextAvailable::Port(port) => {
-            document.set_next_available(next_available(Some(port), &picked, range));
+        // What stands there holds until a port is picked: others may have gone on since.
+        NextAvailable::Port(_) if marked.iter().all(|mark| Some(mark.port) != last) => {}
+        NextAvailable::Port(written) => {
+            document.set_next_available(next_available(last, Some(written), range));
         }
         NextAvailable::Missing | NextAvailable::Invalid => {
-            document.set_next_available(next_available(None, &picked, range));
+            document.set_next_available(next_available(last, None, range));
         }
     }
     document.set_ours(now_ours);
     document.set_checksum();
     Ok(dropped)
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn port(number: u16) -> Port {
-        Port::new(number).expect("port")
-    }
-
-    #[test]
-    fn the_search_goes_on_behind_the_last_picked_port() {
-        let range: PortRange = "20-29".parse().expect("range");
-        let next = |written: u16, picked: &[u16]| {
-            let picked: Vec<Port> = picked.iter().copied().map(port).collect();
-            next_available(Some(port(written)), &picked, range).get()
-        };
-        assert_eq!(next(22, &[]), 22);
-        assert_eq!(next(22, &[22, 23]), 24);
-        assert_eq!(next(22, &[23, 22, 25]), 26, "in any order");
-        assert_eq!(next(28, &[28, 29]), 20, "around the end");
-        assert_eq!(next(28, &[20]), 21, "behind the end");
-        assert_eq!(next(28, &[25]), 28, "a slow process's");
-        assert_eq!(next(28, &[99]), 28, "outside the range");
-        assert_eq!(next(99, &[]), 20, "written for another range");
-        assert_eq!(next_available(None, &[port(20)], range), port(21));
-    }
 }

@@ -9,7 +9,7 @@ use crate::project::Holder;
 use crate::record::{LEN_MAX, Record};
 
 use super::claim::{Attempt, Committed, claim, withdraw_commit};
-use super::mark::{Mark, Reason};
+use super::mark::Mark;
 use super::sweep::sweep_port;
 use super::withdraw::{Aside, Withdrawal, withdraw};
 use super::{Context, Flushed, Lookup, ROUNDS_MAX, Store, lookup_seal, pause};
@@ -35,9 +35,6 @@ pub(crate) trait Picker {
 
     /// Learns that the holder had this port, and that it is to be tried first.
     fn prefer(&mut self, port: Port);
-
-    /// Returns whether the port counts as picked in turn (for the index's `next_available`).
-    fn in_turn(&self, port: Port) -> bool;
 
     /// Asks whether programs could bind the port.
     fn availability(&mut self, port: Port) -> Result<Availability>;
@@ -146,12 +143,7 @@ fn try_ports<D: Dir>(
                 continue;
             }
         };
-        let reason = if picker.in_turn(port) {
-            Reason::Picked
-        } else {
-            Reason::Changed
-        };
-        let mark = match Mark::make(store, port, reason, pending.nonce()) {
+        let mark = match Mark::claimed(store, port, pending.nonce()) {
             Ok(mark) => mark,
             Err(error) => {
                 pending.abandon(store);

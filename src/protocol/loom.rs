@@ -275,14 +275,11 @@ fn index_against_changes(faults: &'static [Fault], bring_up_to_date: fn(&Store<S
 }
 
 fn refreshed(store: &Store<SimDir>) {
-    refresh(&store.index, false, |_: &[Marked]| write_index(store)).expect("refresh");
+    refresh(store, false, |_: &[Marked]| write_index(store)).expect("refresh");
 }
 
 fn refreshed_without_a_last_look(store: &Store<SimDir>) {
-    refresh_once(&store.index, &mut false, &mut |_: &[Marked]| {
-        write_index(store)
-    })
-    .expect("refresh");
+    refresh_once(store, &mut false, &mut |_: &[Marked]| write_index(store)).expect("refresh");
 }
 
 #[test]

@@ -1,41 +1,47 @@
 //! Marks: which ports the index does not show as they are, and who brings it up to date.
 //!
-//! A mark is a file in `index/`, named by port and a nonce: made before a port changes
-//! hands, locked until it has. A mark whose lock is obtainable is *finished*: its change is
-//! done, or its maker is dead. Whoever brings the index up to date first takes the locks of
-//! the finished marks, then reads the claims, writes the index, removes exactly those marks,
-//! and only then gives their locks up (so a mark that was caught between its creation and its
-//! lock is noticed by its maker, who makes another). So a mark goes only after an index that
-//! was read after its change was written; a refresh that is killed leaves all marks; and as
-//! long as there is a mark, the index is known to be stale. At the end, after it gave up the index lock, the refresher looks once more: a change
-//! that met its lock relied on it (the lost wake-up).
+//! A mark is a file in `index/`, named by port and a nonce, made before a port changes hands.
+//! It is *finished* once its change is over, or the process that made it is dead:
+//!
+//! - `claimed-<port>-<nonce>` is made while the claim of this nonce is pending. The claim tells
+//!   the rest: committed, gone, or its lock is obtainable (ALIVE).
+//! - `changed-<port>-<nonce>` is locked until the change is over.
+//!
+//! Whoever brings the index up to date takes the finished marks first (and the locks of the
+//! second kind), then reads the claims, writes the index, removes exactly those marks, and only
+//! then gives the locks up: so a mark that was caught between its creation and its lock is noticed
+//! by its maker, who makes another. A mark goes only after an index that was read after its change
+//! was written; a refresh that is killed leaves all marks; and as long as there is a mark, the
+//! index is known to be stale. At the end, after it gave up the index lock, the refresher looks
+//! once more: a change that met its lock relied on it (the lost wake-up).
 
 use std::io;
 
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::port::Port;
-use crate::record::Nonce;
+use crate::record::{Nonce, claim_name};
 
-use super::{Context, Store};
+use super::lookup::is_committed;
+use super::{Context, Store, read_claim};
 
 /// How often a refresh starts again because changes went on meanwhile. Each further round
 /// serves only the others; their own refresh or the next one serves them as well.
 const ROUNDS_MAX: u32 = 4;
 
-/// Most marks whose locks are held at once: each is an open file, and a process may have as
+/// Most locks of marks that are held at once: each is an open file, and a process may have as
 /// few as 256 of them.
-const BATCH_MAX: usize = 100;
+const LOCKS_MAX: usize = 100;
 
 /// The file whose lock the refresher holds.
 const LOCK_NAME: &str = "lock";
 
-/// Why a port is marked.
+/// What is changing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// It was picked in turn: `next_available` moves on.
-    Picked,
-    /// Anything else.
+enum Change {
+    /// The claim of the mark's nonce is being committed.
+    Claimed,
+    /// Anything else: the mark has a nonce and a lock of its own.
     Changed,
 }
 
@@ -43,24 +49,39 @@ pub(crate) enum Reason {
 pub(super) struct Mark<'a, D: Dir> {
     dir: &'a D,
     /// `None` where there are no locks: a mark could not be told from a finished one.
-    made: Option<(String, D::File)>,
+    name: Option<String>,
+    lock: Option<D::File>,
 }
 
 impl<'a, D: Dir> Mark<'a, D> {
-    /// Makes a mark named by a nonce that no other mark of the port has.
-    pub(super) fn make(
-        store: &'a Store<D>,
-        port: Port,
-        reason: Reason,
-        nonce: Nonce,
-    ) -> Result<Mark<'a, D>> {
+    /// Marks a claim that is pending and complete. Two system calls: its lock is the claim's.
+    pub(super) fn claimed(store: &'a Store<D>, port: Port, nonce: Nonce) -> Result<Mark<'a, D>> {
+        let dir = &store.index;
+        let mut name = None;
+        if dir.has_locks() {
+            let claimed = mark_name(port, Change::Claimed, nonce);
+            dir.create(&claimed).at(Op::Create, dir, &claimed)?;
+            name = Some(claimed);
+        }
+        Ok(Mark {
+            dir,
+            name,
+            lock: None,
+        })
+    }
+
+    /// Marks a port that is about to change in another way.
+    pub(super) fn changed(store: &'a Store<D>, port: Port) -> Result<Mark<'a, D>> {
         let dir = &store.index;
         if !dir.has_locks() {
-            return Ok(Mark { dir, made: None });
+            return Ok(Mark {
+                dir,
+                name: None,
+                lock: None,
+            });
         }
-        let mut nonce = nonce;
         for _ in 0..ROUNDS_MAX {
-            let name = mark_name(port, reason, nonce);
+            let name = mark_name(port, Change::Changed, store.nonce()?);
             let file = dir.create(&name).at(Op::Create, dir, &name)?;
             // A refresher that finds the mark before it is locked takes it for finished, and
             // may have removed it: then another one is made.
@@ -69,17 +90,17 @@ impl<'a, D: Dir> Mark<'a, D> {
             {
                 return Ok(Mark {
                     dir,
-                    made: Some((name, file)),
+                    name: Some(name),
+                    lock: Some(file),
                 });
             }
-            nonce = store.nonce()?;
         }
         Err(Error::contended(dir.path()))
     }
 
-    /// Says that the change is done.
+    /// Says that the change is over.
     pub(super) fn finish(self) {
-        if let Some((_, file)) = &self.made {
+        if let Some(file) = &self.lock {
             self.dir.unlock(file);
         }
     }
@@ -87,17 +108,17 @@ impl<'a, D: Dir> Mark<'a, D> {
     /// Takes the mark back: nothing was changed.
     pub(super) fn discard(self) {
         // What cannot be removed is a finished mark, and costs one more refresh.
-        if let Some((name, file)) = &self.made {
+        if let Some(name) = &self.name {
             let _ = self.dir.remove(name);
-            self.dir.unlock(file);
         }
+        self.finish();
     }
 }
 
-fn mark_name(port: Port, reason: Reason, nonce: Nonce) -> String {
-    let word = match reason {
-        Reason::Picked => "picked",
-        Reason::Changed => "changed",
+fn mark_name(port: Port, change: Change, nonce: Nonce) -> String {
+    let word = match change {
+        Change::Claimed => "claimed",
+        Change::Changed => "changed",
     };
     format!("{word}-{port}-{nonce}")
 }
@@ -106,22 +127,28 @@ fn mark_name(port: Port, reason: Reason, nonce: Nonce) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marked {
     pub(crate) port: Port,
-    pub(crate) reason: Reason,
+    change: Change,
+    nonce: Nonce,
     name: String,
 }
 
 impl Marked {
     fn parse(name: String) -> Option<Marked> {
         let mut parts = name.split('-');
-        let reason = match parts.next()? {
-            "picked" => Reason::Picked,
-            "changed" => Reason::Changed,
+        let change = match parts.next()? {
+            "claimed" => Change::Claimed,
+            "changed" => Change::Changed,
             _ => return None,
         };
         let port = parts.next()?.parse().ok()?;
-        Nonce::from_hex(parts.next()?)?;
+        let nonce = Nonce::from_hex(parts.next()?)?;
         parts.next().is_none().then_some(())?;
-        Some(Marked { port, reason, name })
+        Some(Marked {
+            port,
+            change,
+            nonce,
+            name,
+        })
     }
 }
 
@@ -133,46 +160,89 @@ pub(crate) fn marks<D: Dir>(dir: &D) -> Result<Vec<Marked>> {
     Ok(names.into_iter().filter_map(Marked::parse).collect())
 }
 
-/// Returns the ports that were picked in turn.
-pub(crate) fn picked(marks: &[Marked]) -> impl Iterator<Item = Port> {
-    marks
-        .iter()
-        .filter(|mark| mark.reason == Reason::Picked)
-        .map(|mark| mark.port)
+/// A mark whose change is over, and its lock, where it has one.
+struct Finished<D: Dir> {
+    mark: Marked,
+    lock: Option<D::File>,
 }
 
-/// Takes the locks of marks whose changes are over, of at most [`BATCH_MAX`].
-fn finished<D: Dir>(dir: &D) -> Result<Vec<(Marked, D::File)>> {
+/// Takes the marks whose changes are over, with at most [`LOCKS_MAX`] locks.
+fn finished<D: Dir>(store: &Store<D>) -> Result<Vec<Finished<D>>> {
     let mut finished = Vec::new();
-    for mark in marks(dir)? {
-        if let Some(file) = lock_finished(dir, &mark.name)? {
-            finished.push((mark, file));
-        }
-        if finished.len() == BATCH_MAX {
-            break;
+    let mut locks = 0;
+    for mark in marks(&store.index)? {
+        if locks < LOCKS_MAX
+            && let Some(mark) = take_finished(store, mark)?
+        {
+            locks += usize::from(mark.lock.is_some());
+            finished.push(mark);
         }
     }
     Ok(finished)
 }
 
 /// Returns whether a mark is finished that nobody is looking at.
-fn any_finished<D: Dir>(dir: &D) -> Result<bool> {
-    for mark in marks(dir)? {
-        if let Some(file) = lock_finished(dir, &mark.name)? {
-            dir.unlock(&file);
+fn any_finished<D: Dir>(store: &Store<D>) -> Result<bool> {
+    for mark in marks(&store.index)? {
+        if let Some(mark) = take_finished(store, mark)? {
+            release(&store.index, &mark);
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn lock_finished<D: Dir>(dir: &D, name: &str) -> Result<Option<D::File>> {
+fn take_finished<D: Dir>(store: &Store<D>, mark: Marked) -> Result<Option<Finished<D>>> {
+    let lock = match mark.change {
+        Change::Claimed if is_settled(store, &mark)? => None,
+        Change::Claimed => return Ok(None),
+        Change::Changed => match lock_free(&store.index, &mark.name)? {
+            Some(file) => Some(file),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Finished { mark, lock }))
+}
+
+/// Returns whether nobody will commit the marked claim any more: it is committed, or gone for
+/// good, or its claimer is dead.
+fn is_settled<D: Dir>(store: &Store<D>, mark: &Marked) -> Result<bool> {
+    let claim = match read_claim(store, mark.port)? {
+        Some(Ok(claim)) if claim.nonce() == mark.nonce => claim,
+        // Removed, and never to come back under this nonce; or another one's.
+        _ => return Ok(true),
+    };
+    if is_committed(store, &claim)? {
+        return Ok(true);
+    }
+    let dir = &store.ports;
+    match dir.open(&claim_name(mark.port)) {
+        Ok(file) => {
+            let free = dir.try_lock(&file).at(Op::Lock, dir, &mark.name)?;
+            if free {
+                dir.unlock(&file);
+            }
+            Ok(free)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).at(Op::Open, dir, &mark.name),
+    }
+}
+
+/// Opens a mark and takes its lock; `None` where it is gone, or its change is under way.
+fn lock_free<D: Dir>(dir: &D, name: &str) -> Result<Option<D::File>> {
     let file = match dir.open(name) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).at(Op::Open, dir, name),
     };
     Ok(dir.try_lock(&file).at(Op::Lock, dir, name)?.then_some(file))
+}
+
+fn release<D: Dir>(dir: &D, mark: &Finished<D>) {
+    if let Some(file) = &mark.lock {
+        dir.unlock(file);
+    }
 }
 
 /// What came of a refresh.
@@ -188,21 +258,21 @@ pub(crate) enum Refreshed {
 /// only where there is something to do, or once where `force` says so. Never waits: where
 /// another process is at it, that one does it.
 pub(crate) fn refresh<D: Dir>(
-    dir: &D,
+    store: &Store<D>,
     mut force: bool,
     mut write: impl FnMut(&[Marked]) -> Result<()>,
 ) -> Result<Refreshed> {
-    if !dir.has_locks() {
+    if !store.index.has_locks() {
         // Nothing says what changed and who is at it: everybody writes, and the last one wins.
         write(&[])?;
         return Ok(Refreshed::Done);
     }
     for _ in 0..ROUNDS_MAX {
-        if refresh_once(dir, &mut force, &mut write)? == Refreshed::Elsewhere {
+        if refresh_once(store, &mut force, &mut write)? == Refreshed::Elsewhere {
             return Ok(Refreshed::Elsewhere);
         }
         // After the unlock, not before: whoever finished in between met the lock, and left.
-        if !any_finished(dir)? {
+        if !any_finished(store)? {
             return Ok(Refreshed::Done);
         }
     }
@@ -212,33 +282,34 @@ pub(crate) fn refresh<D: Dir>(
 
 /// One turn under the index lock.
 pub(super) fn refresh_once<D: Dir>(
-    dir: &D,
+    store: &Store<D>,
     force: &mut bool,
     write: &mut impl FnMut(&[Marked]) -> Result<()>,
 ) -> Result<Refreshed> {
+    let dir = &store.index;
     let lock = open_lock(dir)?;
     if !dir.try_lock(&lock).at(Op::Lock, dir, LOCK_NAME)? {
         return Ok(Refreshed::Elsewhere);
     }
-    let written = refresh_locked(dir, force, write);
+    let written = refresh_locked(store, force, write);
     dir.unlock(&lock);
     written.map(|()| Refreshed::Done)
 }
 
 fn refresh_locked<D: Dir>(
-    dir: &D,
+    store: &Store<D>,
     force: &mut bool,
     write: &mut impl FnMut(&[Marked]) -> Result<()>,
 ) -> Result<()> {
     for _ in 0..ROUNDS_MAX {
-        let finished = finished(dir)?;
+        let finished = finished(store)?;
         if finished.is_empty() && !*force {
             return Ok(());
         }
-        let (marks, files): (Vec<Marked>, Vec<D::File>) = finished.into_iter().unzip();
-        let written = write(&marks).and_then(|()| remove(dir, &marks));
-        for file in &files {
-            dir.unlock(file);
+        let marks: Vec<Marked> = finished.iter().map(|mark| mark.mark.clone()).collect();
+        let written = write(&marks).and_then(|()| remove(&store.index, &marks));
+        for mark in &finished {
+            release(&store.index, mark);
         }
         written?;
         *force = false;
@@ -281,10 +352,11 @@ mod tests {
     fn only_marks_are_read_as_marks() {
         let nonce = Nonce::from_bytes([7; 16]);
         let port = Port::new(80).expect("port");
-        for reason in [Reason::Picked, Reason::Changed] {
-            let name = mark_name(port, reason, nonce);
+        for change in [Change::Claimed, Change::Changed] {
+            let name = mark_name(port, change, nonce);
             let mark = Marked::parse(name.clone()).expect("a mark");
-            assert_eq!((mark.port, mark.reason, mark.name), (port, reason, name));
+            assert_eq!((mark.port, mark.change), (port, change));
+            assert_eq!((mark.nonce, mark.name), (nonce, name));
         }
         for name in [
             "lock",

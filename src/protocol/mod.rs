@@ -50,7 +50,7 @@ pub(crate) use acquire::{
 pub(crate) use lookup::{
     Flushed, Lookup, committed, lookup, lookup_seal, read_claim, read_held, read_record,
 };
-pub(crate) use mark::{Marked, Refreshed, marks, picked, refresh};
+pub(crate) use mark::{Marked, Refreshed, marks, refresh};
 pub(crate) use release::{Archive, Released, release};
 pub(crate) use sweep::{Swept, is_staged_commit, sweep, sweep_port, sweep_staging};
 pub(crate) use withdraw::{Aside, set_aside, withdraw};

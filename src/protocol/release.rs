@@ -6,7 +6,7 @@ use crate::project::Holder;
 use crate::record::{Nonce, Record, claim_name};
 
 use super::claim::{withdraw_commit, withdraw_record};
-use super::mark::{Mark, Reason};
+use super::mark::Mark;
 use super::withdraw::{Aside, Withdrawal};
 use super::{Lookup, ROUNDS_MAX, Store, lookup, pause};
 
@@ -64,7 +64,7 @@ pub(crate) fn release<D: Dir>(
         if only.is_some_and(|nonce| nonce != record.nonce()) {
             return Ok(Released::Superseded(record));
         }
-        let mark = Mark::make(store, record.port(), Reason::Changed, store.nonce()?)?;
+        let mark = Mark::changed(store, record.port())?;
         let mut taken = withdraw_claim(store, &record, &claims);
         if let Ok(answer) = taken {
             let commit = withdraw_record(&store.projects, holder.key(), &record, &commits);

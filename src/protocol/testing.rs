@@ -81,10 +81,6 @@ impl Picker for Fixed {
         self.0.push_front(port);
     }
 
-    fn in_turn(&self, _: Port) -> bool {
-        true
-    }
-
     fn availability(&mut self, _: Port) -> Result<Availability> {
         Ok(Availability::Free)
     }

@@ -176,11 +176,11 @@ fn marks_stay_until_the_index_shows_the_change() {
     assert_eq!(marks(&store.index).expect("marks").len(), 1);
     let mut written = 0;
     // A refresh that fails, as one that is killed, leaves the mark.
-    let failed = refresh(&store.index, false, |_| Err(Error::contended("x")));
+    let failed = refresh(&store, false, |_| Err(Error::contended("x")));
     assert!(failed.is_err());
     assert_eq!(marks(&store.index).expect("marks").len(), 1);
     for _ in 0..2 {
-        let answer = refresh(&store.index, false, |marked| {
+        let answer = refresh(&store, false, |marked| {
             written += 1;
             assert_eq!(marked.len(), 1);
             Ok(())

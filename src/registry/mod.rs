@@ -9,8 +9,7 @@ use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::mount::Filesystem;
 use crate::fs::os::OsDir;
-use crate::index::{self, Document};
-use crate::migrate::{self};
+use crate::migrate::{self, Adopted};
 use crate::notice::Notice;
 use crate::place::Place;
 use crate::port::PortRange;
@@ -50,13 +49,6 @@ enum Extent {
     File,
     /// All claims.
     All,
-}
-
-/// What the registry file said.
-struct Known {
-    document: Option<Arc<Document>>,
-    /// Whether it must be written anew, whatever the marks say.
-    rewrite: bool,
 }
 
 struct Inner {
@@ -189,14 +181,13 @@ impl Registry {
             make_durable(&place.store, &record, flushed)?;
             return Ok(Claim::new(self.clone(), record, false));
         }
-        let known = self.adopt(place)?;
-        let rewrite = known.rewrite;
+        let file = self.adopt(place)?;
+        let rewrite = file.rewrite;
         let acquired = match request.port {
             Some(port) => self.acquire_port(place, &request.holder, port),
-            None => self.acquire_from(place, request, seen, known.document.as_deref()),
+            None => self.acquire_from(place, request, seen, &file),
         };
-        // The last copy of the file's content, so that the refresh can work on it.
-        drop(known);
+        drop(file);
         let (record, is_new) = match acquired {
             Ok(Acquired::Existing(record)) => (record, false),
             Ok(Acquired::New(record)) => (record, true),
@@ -273,15 +264,11 @@ impl Registry {
     /// Before a release, what others wrote into the file must have become claims and the file
     /// must show that: else it would go on saying that the holder has the port.
     fn adopt_before_release(&self, place: &Place, holder: &Holder) -> Result<()> {
-        let known = self.adopt(place)?;
-        let is_shown = known
-            .document
-            .as_deref()
-            .is_some_and(|document| index::port_of(document, holder).is_some());
-        if !known.rewrite || !is_shown {
+        let file = self.adopt(place)?;
+        if !file.rewrite || file.port_of(place, self.file_name(), holder)?.is_none() {
             return Ok(());
         }
-        drop(known);
+        drop(file);
         for round in 0..REFRESH_ROUNDS_MAX {
             let done = self.refresh(place, Extent::File)? == Refreshed::Done;
             // Another process may have written it.
@@ -320,7 +307,7 @@ impl Registry {
     fn refresh(&self, place: &Place, extent: Extent) -> Result<Refreshed> {
         // All claims once; after that, what changes meanwhile.
         let mut fully = extent == Extent::All;
-        refresh(&place.store.index, extent != Extent::Changes, |marked| {
+        refresh(&place.store, extent != Extent::Changes, |marked| {
             let fully = std::mem::take(&mut fully);
             let notices =
                 migrate::write_index(place, self.file_name(), self.range(), marked, fully)?;
@@ -354,13 +341,10 @@ impl Registry {
 
     /// Makes claims of what others wrote into the registry file. The file is read only if it
     /// is not as it was the last time.
-    fn adopt(&self, place: &Place) -> Result<Known> {
-        let adopted = migrate::adopt(place, self.file_name())?;
-        self.notice(adopted.notices);
-        Ok(Known {
-            document: adopted.document,
-            rewrite: adopted.rewrite,
-        })
+    fn adopt(&self, place: &Place) -> Result<Adopted> {
+        let mut adopted = migrate::adopt_changes(place, self.file_name(), self.range())?;
+        self.notice(std::mem::take(&mut adopted.notices));
+        Ok(adopted)
     }
 
     /// The same before reading, and the index follows; also where a process was killed

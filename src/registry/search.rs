@@ -3,15 +3,14 @@
 use super::{Registry, Request};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
-use crate::index::{self, Document};
-use crate::migrate::Only;
+use crate::migrate::{Adopted, Only};
 use crate::pick::RangePicker;
 use crate::place::Place;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, ROUNDS_MAX, acquire, acquire_after, committed, lookup_seal, marks, pause,
-    picked, sweep, sweep_port,
+    Acquired, Lookup, ROUNDS_MAX, acquire, acquire_after, committed, lookup_seal, pause, sweep,
+    sweep_port,
 };
 
 /// How often an exhausted range is searched: once more than others are given time to settle.
@@ -43,22 +42,20 @@ impl Registry {
         place: &Place,
         request: &Request,
         seen: Lookup,
-        document: Option<&Document>,
+        file: &Adopted,
     ) -> Result<Acquired> {
         let range = request.range.unwrap_or(self.range());
-        let marked = marks(&place.store.index)?;
-        let recent: Vec<Port> = picked(&marked).collect();
-        let start = index::start(document, &recent, range);
+        let written = file.next_available();
         // The index may know the port of a project whose claim and commit were both lost.
-        let known = document.and_then(|document| index::port_of(document, &request.holder));
-        let spared = || document.map(index::spared).unwrap_or_default();
+        let known = file.port_of(place, self.file_name(), &request.holder)?;
+        let spared = file.spared();
         let mut seen = Some(seen);
         for round in 0..=EXHAUSTED_ROUNDS_MAX {
             if let Some(port) = known {
                 // Its own claim may be there, without its commit.
                 sweep_port(&place.store, port, || place.quarantine())?;
             }
-            let mut picker = RangePicker::new(&place.store.ports, range, start, known, spared());
+            let mut picker = RangePicker::new(place, range, written, known, spared.clone());
             let quarantine = || place.quarantine();
             let seen = match seen.take() {
                 Some(seen) => seen,

@@ -2,12 +2,12 @@
 
 use super::Registry;
 use crate::error::{Error, Op, Result};
-use crate::index::{self, present};
+use crate::index::{self, Document, NextAvailable, next_available, present};
 use crate::migrate;
 use crate::net::{Availability, probe};
 use crate::place::Place;
 use crate::port::{Port, PortRange};
-use crate::protocol::{committed, marks, picked, read_held};
+use crate::protocol::{committed, read_held};
 use crate::record::Record;
 
 /// What a registry says of one port.
@@ -96,9 +96,11 @@ impl Registry {
         let present = present(&place.store.ports)?;
         let document = migrate::read(place, self.file_name())?;
         let spared = document.as_ref().map(index::spared).unwrap_or_default();
-        let marked = marks(&place.store.index)?;
-        let recent: Vec<Port> = picked(&marked).collect();
-        let start = index::start(document.as_ref(), &recent, range);
+        let written = match document.as_ref().map(Document::next_available) {
+            Some(NextAvailable::Port(port)) => Some(port),
+            Some(NextAvailable::Missing | NextAvailable::Invalid) | None => None,
+        };
+        let start = next_available(place.turn().last(), written, range);
         let is_free = |&port: &Port| !present.contains(port) && !spared.contains(port);
         Ok(Summary {
             range,

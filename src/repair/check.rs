@@ -324,7 +324,8 @@ fn check_index(registry: &Registry, place: &Place, report: &mut Report) -> Resul
     }
     let marked = marks(&place.store.index)?;
     let mut expected = document.clone();
-    index::update_fully(&mut expected, &place.store, &marked, registry.range())?;
+    let turn = (None, registry.range());
+    index::update_fully(&mut expected, &place.store, &marked, turn)?;
     if !document.is_ours() {
         report.add(FindingKind::StaleIndex, path, not_taken_over(&document));
     } else if expected != document {

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &["fs", "net"]),
     ("index", &["fs", "protocol"]),
     ("place", &["fs", "protocol", "index"]),
-    ("pick", &["fs", "net", "protocol", "index"]),
+    ("pick", &["net", "protocol", "index", "place"]),
     ("migrate", &["fs", "net", "protocol", "index", "place"]),
     (
         "registry",
@@ -297,10 +297,10 @@ fn the_command_line_sees_the_library_as_an_embedder_does() {
 fn imports_are_read_as_they_are_written() {
     let exports = BTreeMap::from([("Port".to_owned(), "port".to_owned())]);
     let text = "//! crate::comment\nuse crate::index::{self, present};\nuse crate::{\n    fs::Dir,\n    \
-                net::{probe, listen}, Port,\n};\nuse super::place::Place;\nfn f() { crate::repair::f(xcrate::no) }\n\
+                net::{probe, listen}, Port,\n};\nuse super::migrate::Only;\nfn f() { crate::repair::f(xcrate::no) }\n\
                 #[cfg(test)]\nmod tests {\n    use crate::reset;\n}\n";
     let names: Vec<String> = uses("src/pick.rs", text, &exports).into_iter().collect();
-    assert_eq!(names, ["fs", "index", "net", "place", "port", "repair"]);
+    assert_eq!(names, ["fs", "index", "migrate", "net", "port", "repair"]);
     let names: Vec<String> = uses("src/fs/os.rs", "use super::Dir;\n", &exports)
         .into_iter()
         .collect();
@@ -308,7 +308,8 @@ fn imports_are_read_as_they_are_written() {
     assert_eq!(
         strangers("src/pick.rs", text, &exports),
         [
-            "src/pick.rs uses crate::place",
+            "src/pick.rs uses crate::fs",
+            "src/pick.rs uses crate::migrate",
             "src/pick.rs uses crate::repair"
         ]
     );

@@ -1,0 +1,118 @@
+//! Whole processes as the registry grows: what a look-up and a new project cost beside a
+//! program that does nothing, from none to 60,000 claims.
+//!
+//! ```sh
+//! cargo bench --bench scale
+//! ```
+//!
+//! The registries are filled through the library without flushing; what is measured is the
+//! installed program, durable. The commands of one comparison take turns; medians are printed.
+#![expect(
+    clippy::print_stdout,
+    reason = "a benchmark is a program of its own"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use portclaim::{Durability, Holder, IndexPolicy, PortRange, ProjectPath, Registry, Request};
+
+/// Runs of each command that count.
+const RUNS: usize = 200;
+const RANGE: &str = "1024-65535";
+const CLAIMS: [usize; 4] = [0, 1_000, 10_000, 60_000];
+
+fn main() {
+    let root = tempfile::tempdir_in(".").expect("a directory");
+    let homes: Vec<Home> = CLAIMS
+        .iter()
+        .map(|&claims| Home::filled(root.path(), claims))
+        .collect();
+    let mut times: Vec<[Vec<Duration>; 2]> = homes.iter().map(|_| Default::default()).collect();
+    let mut floor = Vec::new();
+    for run in 0..RUNS {
+        floor.push(timed(&mut Command::new("true")));
+        for (home, [show, allocate]) in homes.iter().zip(&mut times) {
+            show.push(timed(&mut home.command("show", "/bench/warm")));
+            let new = format!("/bench/new/{run}");
+            allocate.push(timed(&mut home.command("allocate", &new)));
+            // Given back, so that the count stays.
+            assert!(
+                home.command("remove", &new)
+                    .status()
+                    .expect("runs")
+                    .success()
+            );
+        }
+    }
+    println!("true {:.3} ms", millis(&mut floor));
+    for (claims, [show, allocate]) in CLAIMS.iter().zip(&mut times) {
+        println!(
+            "{claims:>6} claims: show {:>7.3} ms, allocate a new project {:>8.3} ms",
+            millis(show),
+            millis(allocate)
+        );
+    }
+}
+
+/// A registry of its own.
+struct Home {
+    registry: PathBuf,
+}
+
+impl Home {
+    fn filled(root: &Path, claims: usize) -> Home {
+        let path = std::path::absolute(root.join(claims.to_string())).expect("a path");
+        let registry = Registry::options()
+            .range(RANGE.parse::<PortRange>().expect("a range"))
+            .durability(Durability::Volatile)
+            .index(IndexPolicy::Mark)
+            .open(Utf8PathBuf::from_path_buf(path.clone()).expect("UTF-8"))
+            .expect("opens");
+        let warm = (0..claims).map(|number| format!("/bench/filled/{number}"));
+        for project in warm.chain(["/bench/warm".to_owned()]) {
+            let holder = Holder::new(ProjectPath::from_normal(project).expect("normal"));
+            let _ = registry.claim(&Request::new(holder)).expect("a port");
+        }
+        registry.refresh_index().expect("an index");
+        let home = Home {
+            registry: path.join("port_registry.json"),
+        };
+        // Sealed once, as a project's commit is that was claimed durably.
+        assert!(
+            home.command("allocate", "/bench/warm")
+                .status()
+                .expect("runs")
+                .success()
+        );
+        home
+    }
+
+    fn command(&self, verb: &str, project: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portclaim"));
+        let (first, last) = RANGE.split_once('-').expect("a range");
+        command
+            .args([verb, project, "--registry"])
+            .arg(&self.registry)
+            .args(["--port-min", first, "--port-max", last])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+}
+
+fn timed(command: &mut Command) -> Duration {
+    let began = Instant::now();
+    let status = command.status().expect("runs");
+    let took = began.elapsed();
+    assert!(status.success());
+    took
+}
+
+fn millis(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}

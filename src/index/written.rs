@@ -1,0 +1,106 @@
+//! What the registry file was like when portclaim wrote it last: `index/written`. Whoever finds
+//! the file like that need not read it: nobody else wrote into it, and it says what the claims say.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Document, IndexFile, Loaded, NextAvailable, PortSet, json, spared};
+use crate::error::Result;
+use crate::fs::Dir;
+use crate::fs::fingerprint::Fingerprint;
+use crate::fs::os::OsDir;
+use crate::fs::slot::Slot;
+use crate::port::Port;
+use crate::project::Holder;
+
+const NAME: &str = "written";
+
+/// Longest line: five numbers in hexadecimal digits and a port, with room to spare.
+const LEN: usize = 120;
+
+/// A registry file that says nothing new.
+pub(crate) struct Settled {
+    seen: Fingerprint,
+    /// The file's `next_available`.
+    pub(crate) next: Option<Port>,
+    /// Ports of entries that can be no claims.
+    pub(crate) spared: PortSet,
+    /// The ports of the file's projects, once they are needed for the second time: a process
+    /// that asks once is faster with a search of the text.
+    ports: OnceLock<HashMap<String, Port>>,
+    asked: AtomicBool,
+}
+
+impl Settled {
+    pub(crate) fn new(seen: Fingerprint, document: &Document) -> Settled {
+        Settled {
+            seen,
+            next: match document.next_available() {
+                NextAvailable::Port(port) => Some(port),
+                NextAvailable::Missing | NextAvailable::Invalid => None,
+            },
+            spared: spared(document),
+            ports: OnceLock::new(),
+            asked: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns whether the file is still like that.
+    pub(crate) fn is(&self, seen: Option<Fingerprint>) -> bool {
+        seen == Some(self.seen)
+    }
+
+    /// Returns the port that the file shows for a holder: `None` also where the file has
+    /// changed meanwhile.
+    pub(crate) fn port_of(&self, file: &IndexFile<'_>, holder: &Holder) -> Result<Option<Port>> {
+        if !holder.service().is_empty() {
+            return Ok(None);
+        }
+        if self.ports.get().is_none() {
+            let mut key = String::new();
+            json::quote(&mut key, holder.project().as_str());
+            if !self.asked.swap(true, Ordering::Relaxed) && !file.contains(key.as_bytes())? {
+                return Ok(None);
+            }
+            if let Loaded::Sound(document, _) = file.load()? {
+                let ports = document.mappings();
+                let ports = ports.map(|(path, port)| (path.as_str().to_owned(), port));
+                let _ = self.ports.set(ports.collect());
+            }
+        }
+        let ports = self.ports.get();
+        Ok(ports.and_then(|ports| ports.get(holder.project().as_str()).copied()))
+    }
+}
+
+/// Notes what the file is like that portclaim wrote. Only where it says what the claims say,
+/// and nothing else that a search must know. Best effort: a file of which nothing is noted is read.
+pub(crate) fn note_written(index: &OsDir, seen: Fingerprint, document: &Document) {
+    let NextAvailable::Port(next) = document.next_available() else {
+        return;
+    };
+    let is_ours = |port| document.ours().is_some_and(|ours| ours.contains(port));
+    let mut mappings = document.mappings();
+    if document.kept().next().is_none()
+        && mappings.all(|(_, port)| is_ours(port))
+        && let Ok(slot) = Slot::open(index, NAME)
+    {
+        let _ = slot.write(&format!("{seen} {next}"), LEN);
+    }
+}
+
+/// Returns what the file says that is like this now, if portclaim wrote it last and noted that.
+pub(crate) fn recall(index: &OsDir, seen: Fingerprint) -> Option<Settled> {
+    let line = index.read(NAME, LEN + 1).ok()?;
+    let line = std::str::from_utf8(&line).ok()?;
+    let (noted, next) = line.trim_end().split_once(' ')?;
+    let next: Port = next.parse().ok()?;
+    (noted == seen.to_string()).then(|| Settled {
+        seen,
+        next: Some(next),
+        spared: PortSet::new(),
+        ports: OnceLock::new(),
+        asked: AtomicBool::new(false),
+    })
+}

@@ -1,0 +1,258 @@
+//! Takes over what others wrote into the registry file: the Python system, a running copy of
+//! it, or a person. Each mapping becomes a claim. Any number of processes may do it at once.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use crate::error::{Op, Result};
+use crate::fs::Dir;
+use crate::fs::fingerprint::Fingerprint;
+use crate::index::{self, Document, IndexFile, Loaded, NextAvailable, PortSet, Settled, salvage};
+use crate::notice::Notice;
+use crate::place::Place;
+use crate::port::{Port, PortRange};
+use crate::project::{Holder, ProjectPath};
+use crate::protocol::Context;
+
+mod only;
+mod source;
+mod write;
+
+pub(crate) use only::Only;
+pub(crate) use write::{establish, read, write_index};
+
+use source::Source;
+
+/// The name in `ports/` and `projects/` that says that a registry file was written for these claims.
+pub(crate) const ESTABLISHED: &str = ".portclaim";
+
+/// What the registry file said before it was taken over.
+pub(crate) struct Adopted {
+    /// The file, where it was read and sound.
+    pub(crate) document: Option<Document>,
+    /// Its bytes, where it was read.
+    pub(crate) bytes: Option<Vec<u8>>,
+    /// What is known of a file that says what the claims say.
+    settled: Option<Arc<Settled>>,
+    /// What a user should hear of.
+    pub(crate) notices: Vec<Notice>,
+    /// Whether the file must be written anew, whatever the marks say.
+    pub(crate) rewrite: bool,
+}
+
+impl Adopted {
+    /// Returns the file's `next_available`.
+    pub(crate) fn next_available(&self) -> Option<Port> {
+        match (&self.settled, &self.document) {
+            (Some(settled), _) => settled.next,
+            (None, Some(document)) => match document.next_available() {
+                NextAvailable::Port(port) => Some(port),
+                NextAvailable::Missing | NextAvailable::Invalid => None,
+            },
+            (None, None) => None,
+        }
+    }
+
+    /// Returns the ports of entries that can be no claims.
+    pub(crate) fn spared(&self) -> PortSet {
+        match (&self.settled, &self.document) {
+            (Some(settled), _) => settled.spared.clone(),
+            (None, document) => document.as_ref().map(index::spared).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the port that the file shows for a holder.
+    pub(crate) fn port_of(
+        &self,
+        place: &Place,
+        name: &str,
+        holder: &Holder,
+    ) -> Result<Option<Port>> {
+        match (&self.settled, &self.document) {
+            (Some(settled), _) => settled.port_of(&file_of(place, name), holder),
+            (None, document) => Ok(document
+                .as_ref()
+                .and_then(|document| index::port_of(document, holder))),
+        }
+    }
+}
+
+fn file_of<'a>(place: &'a Place, name: &'a str) -> IndexFile<'a> {
+    IndexFile {
+        root: &place.root,
+        name,
+    }
+}
+
+/// Makes claims of the mappings that portclaim did not write. The file is read only if it is
+/// not as it was the last time that portclaim wrote it.
+pub(crate) fn adopt_changes(place: &Place, name: &str, range: PortRange) -> Result<Adopted> {
+    if let Some(seen) = fingerprint(place, name)?
+        && let Some(settled) = recall(place, seen)?
+    {
+        return Ok(Adopted {
+            document: None,
+            bytes: None,
+            settled: Some(settled),
+            notices: Vec::new(),
+            rewrite: false,
+        });
+    }
+    adopt(place, name, range)
+}
+
+/// Returns what is known of the file as it is now.
+fn recall(place: &Place, seen: Fingerprint) -> Result<Option<Arc<Settled>>> {
+    let there = settled(place).clone().filter(|there| there.is(Some(seen)));
+    if there.is_some() {
+        return Ok(there);
+    }
+    let found = index::recall(&place.store.index, seen);
+    if found.is_none() || !is_established(place)? {
+        return Ok(None);
+    }
+    let found = found.map(Arc::new);
+    settled(place).clone_from(&found);
+    Ok(found)
+}
+
+/// Makes claims of the mappings that portclaim did not write.
+///
+/// A mapping whose port is another project's is reported; one whose port is being claimed
+/// this moment stays in the file, and is looked at again the next time.
+pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopted> {
+    let file = file_of(place, name);
+    let path = place.root.path().join(name);
+    let mut notices = Vec::new();
+    // Taken before the file is read: what is written in between shows the next time.
+    let seen = fingerprint(place, name)?;
+    let is_known = matches!(seen, Some(seen) if recall(place, seen)?.is_some());
+    *settled(place) = None;
+    let mut source = Source {
+        place,
+        name,
+        seen,
+        ours: PortSet::new(),
+    };
+    let loaded = file.load()?;
+    if let (Loaded::Sound(document, _), false) = (&loaded, is_known)
+        && let NextAvailable::Port(next) = document.next_available()
+    {
+        place.turn().follow(next, range);
+    }
+    match loaded {
+        Loaded::Missing => Ok(Adopted {
+            document: None,
+            bytes: None,
+            settled: None,
+            notices,
+            rewrite: true,
+        }),
+        Loaded::Damaged(damage, bytes) => {
+            let backup = file.back_up(&place.store, &place.store.staging, &bytes)?;
+            let claims = source.adopt_all(salvage(&bytes), false, &mut notices)?;
+            let backup = place.root.path().join(backup);
+            notices.push(Notice::Damaged {
+                path,
+                why: damage.to_string(),
+                backup,
+                claims,
+            });
+            Ok(Adopted {
+                document: None,
+                bytes: Some(bytes),
+                settled: None,
+                notices,
+                rewrite: true,
+            })
+        }
+        Loaded::Sound(document, bytes) if is_current(place, &document)? => {
+            let rewrite = document.is_edited();
+            if rewrite {
+                let mut foreign = foreign(&document);
+                let present = index::present(&place.store.ports)?;
+                source.ours = document.ours().cloned().unwrap_or_default();
+                // What portclaim wrote and has no claim any more was released.
+                foreign.retain(|&(_, port)| !source.ours.contains(port) || present.contains(port));
+                source.adopt_all(foreign, true, &mut notices)?;
+            }
+            let found = match seen {
+                Some(seen) if !rewrite => Some(Arc::new(Settled::new(seen, &document))),
+                _ => None,
+            };
+            settled(place).clone_from(&found);
+            Ok(Adopted {
+                document: Some(document),
+                bytes: Some(bytes),
+                settled: found,
+                notices,
+                rewrite,
+            })
+        }
+        Loaded::Sound(document, bytes) => {
+            let backup = file.back_up(&place.store, &place.store.staging, &bytes)?;
+            let all = mappings(&document);
+            let claims = source.adopt_all(all, false, &mut notices)?;
+            notices.extend(document.kept().map(|kept| Notice::Kept {
+                key: kept.key,
+                why: kept.why.to_string(),
+            }));
+            let backup = place.root.path().join(backup);
+            notices.push(Notice::TakenOver {
+                path,
+                backup,
+                claims,
+            });
+            Ok(Adopted {
+                document: Some(document),
+                bytes: Some(bytes),
+                settled: None,
+                notices,
+                rewrite: true,
+            })
+        }
+    }
+}
+
+fn settled(place: &Place) -> MutexGuard<'_, Option<Arc<Settled>>> {
+    place.settled.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the mappings that somebody else may have written: none where the file is as
+/// portclaim wrote it, else all, since those that are claims already do no harm.
+fn foreign(document: &Document) -> Vec<(ProjectPath, Port)> {
+    if document.is_edited() {
+        mappings(document)
+    } else {
+        Vec::new()
+    }
+}
+
+fn mappings(document: &Document) -> Vec<(ProjectPath, Port)> {
+    document
+        .mappings()
+        .map(|(path, port)| (path.clone(), port))
+        .collect()
+}
+
+/// Returns whether portclaim wrote the file for the claims that are here. Where the directory
+/// of the claims is new (somebody removed it, or brought only the file along), its mappings
+/// are taken over like the Python system's.
+fn is_current(place: &Place, document: &Document) -> Result<bool> {
+    Ok(document.is_ours() && is_established(place)?)
+}
+
+/// Returns whether a registry file was ever written for these claims and commits.
+fn is_established(place: &Place) -> Result<bool> {
+    for dir in [&place.store.ports, &place.store.projects] {
+        match dir.inspect(ESTABLISHED) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error).at(Op::Inspect, dir, ESTABLISHED),
+        }
+    }
+    Ok(true)
+}
+
+fn fingerprint(place: &Place, name: &str) -> Result<Option<Fingerprint>> {
+    Fingerprint::of(&place.root, name).at(Op::Inspect, &place.root, name)
+}

@@ -1,0 +1,137 @@
+//! Adopts mappings one by one, as the registry file had them when it was read.
+
+use super::{file_of, fingerprint, foreign, is_current, mappings};
+use crate::error::{ErrorKind, Result};
+use crate::fs::fingerprint::Fingerprint;
+use crate::index::{Loaded, PortSet, salvage};
+use crate::notice::Notice;
+use crate::place::Place;
+use crate::port::Port;
+use crate::project::{Holder, ProjectPath};
+use crate::protocol::{
+    Acquired, Lookup, ROUNDS_MAX, Swept, acquire, committed, lookup, pause, sweep_port,
+};
+
+use super::only::Only;
+
+/// How often a port is looked at whose claim can be neither swept nor read.
+const LOOKS_MAX: u32 = 3;
+
+/// The registry file as it was when it was read.
+pub(super) struct Source<'a> {
+    pub(super) place: &'a Place,
+    pub(super) name: &'a str,
+    pub(super) seen: Option<Fingerprint>,
+    /// The ports that portclaim wrote: looked at for conflicts, and never claimed from here,
+    /// for one whose claim is gone was released.
+    pub(super) ours: PortSet,
+}
+
+impl Source<'_> {
+    /// Returns how many became claims. Each is reported by itself if `each` says so.
+    pub(super) fn adopt_all(
+        &self,
+        mappings: Vec<(ProjectPath, Port)>,
+        each: bool,
+        notices: &mut Vec<Notice>,
+    ) -> Result<usize> {
+        let mut claims = 0;
+        for (project, port) in mappings {
+            let adopted = self.adopt_one(&project, port);
+            match adopted {
+                Ok(Some(notice @ Notice::Adopted { .. })) => {
+                    claims += 1;
+                    if each {
+                        notices.push(notice);
+                    }
+                }
+                Ok(Some(notice)) => notices.push(notice),
+                Ok(None) => {}
+                // One damaged file must not stop all other projects.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Contended) => {
+                    notices.push(Notice::NotAdopted {
+                        project,
+                        port,
+                        why: error.to_string(),
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claims)
+    }
+
+    fn adopt_one(&self, project: &ProjectPath, port: Port) -> Result<Option<Notice>> {
+        let store = &self.place.store;
+        let holder = Holder::new(project.clone());
+        for round in 0..ROUNDS_MAX {
+            let mut picker = Only::if_still(port, || self.still_says(project, port));
+            let claimed = match lookup(store, &holder)? {
+                Lookup::Held(record, _) => record.port(),
+                _ => match acquire(store, &holder, &mut picker, || self.place.quarantine())? {
+                    Acquired::New(record) if record.port() == port => {
+                        return Ok(Some(Notice::Adopted {
+                            project: project.clone(),
+                            port,
+                        }));
+                    }
+                    Acquired::New(record) | Acquired::Existing(record) => record.port(),
+                    Acquired::Exhausted if picker.is_outdated() => return Ok(None),
+                    Acquired::Exhausted => {
+                        if let Some(by) = committed(store, port)? {
+                            let holder = by.project().clone();
+                            let own = holder == *project;
+                            return Ok((!own).then_some(Notice::Conflict {
+                                project: project.clone(),
+                                port,
+                                holder,
+                            }));
+                        }
+                        // Most likely another process adopts the same mapping.
+                        match sweep_port(store, port, || self.place.quarantine())? {
+                            Swept::Busy => pause(round),
+                            Swept::Removed | Swept::Quarantined => {}
+                            Swept::Kept if round < LOOKS_MAX => pause(round),
+                            Swept::Kept => return Ok(None),
+                        }
+                        continue;
+                    }
+                },
+            };
+            return Ok((claimed != port).then_some(Notice::Differs {
+                project: project.clone(),
+                written: port,
+                claimed,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Asked while the claim of `port` is this process's, so that nobody else can adopt the
+    /// mapping: does the file still say so? If another process has adopted it and released it
+    /// again meanwhile, it does not, for a release writes the file first, and a mark goes only
+    /// after the file was written.
+    fn still_says(&self, project: &ProjectPath, port: Port) -> Result<bool> {
+        if self.ours.contains(port) {
+            return Ok(false);
+        }
+        if fingerprint(self.place, self.name)? == self.seen {
+            return Ok(true);
+        }
+        let file = file_of(self.place, self.name);
+        let says = |all: Vec<(ProjectPath, Port)>| {
+            all.iter()
+                .any(|(path, there)| path == project && *there == port)
+        };
+        Ok(match file.load()? {
+            Loaded::Missing => false,
+            Loaded::Damaged(_, bytes) => says(salvage(&bytes)),
+            Loaded::Sound(document, _) if is_current(self.place, &document)? => {
+                let is_ours = document.ours().is_some_and(|ours| ours.contains(port));
+                !is_ours && says(foreign(&document))
+            }
+
+            Loaded::Sound(document, _) => says(mappings(&document)),
+        })
+    }
+}
