@@ -7,10 +7,7 @@
 //!
 //! The registries are filled through the library without flushing; what is measured is the
 //! installed program, durable. The commands of one comparison take turns; medians are printed.
-#![expect(
-    clippy::print_stdout,
-    reason = "a benchmark is a program of its own"
-)]
+#![expect(clippy::print_stdout, reason = "a benchmark is a program of its own")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

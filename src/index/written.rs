@@ -2,8 +2,8 @@
 //! the file like that need not read it: nobody else wrote into it, and it says what the claims say.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::{Document, IndexFile, Loaded, NextAvailable, PortSet, json, spared};
 use crate::error::Result;
@@ -19,40 +19,46 @@ const NAME: &str = "written";
 /// Longest line: five numbers in hexadecimal digits and a port, with room to spare.
 const LEN: usize = 120;
 
+/// How often the file is searched for one project before it is read as JSON, which takes as
+/// long as some twenty searches.
+const SEARCHES_MAX: u32 = 20;
+
 /// A registry file that says nothing new.
 pub(crate) struct Settled {
     seen: Fingerprint,
+    /// The file, where it was read or written by this process.
+    document: Option<Arc<Document>>,
     /// The file's `next_available`.
     pub(crate) next: Option<Port>,
     /// Ports of entries that can be no claims.
     pub(crate) spared: PortSet,
-    /// The ports of the file's projects, once they are needed for the second time: a process
-    /// that asks once is faster with a search of the text.
+    /// The ports of the file's projects, once they are needed.
     ports: OnceLock<HashMap<String, Port>>,
-    asked: AtomicBool,
+    /// How often the file was searched, instead of being read.
+    searches: AtomicU32,
 }
 
 impl Settled {
-    pub(crate) fn new(seen: Fingerprint, document: &Document) -> Settled {
+    pub(crate) fn new(seen: Fingerprint, document: Arc<Document>) -> Settled {
         Settled {
             seen,
             next: match document.next_available() {
                 NextAvailable::Port(port) => Some(port),
                 NextAvailable::Missing | NextAvailable::Invalid => None,
             },
-            spared: spared(document),
+            spared: spared(&document),
+            document: Some(document),
             ports: OnceLock::new(),
-            asked: AtomicBool::new(false),
+            searches: AtomicU32::new(0),
         }
     }
 
     /// Returns whether the file is still like that.
-    pub(crate) fn is(&self, seen: Option<Fingerprint>) -> bool {
-        seen == Some(self.seen)
+    pub(crate) fn is(&self, seen: Fingerprint) -> bool {
+        seen == self.seen
     }
 
-    /// Returns the port that the file shows for a holder: `None` also where the file has
-    /// changed meanwhile.
+    /// Returns the port that the file shows for a holder.
     pub(crate) fn port_of(&self, file: &IndexFile<'_>, holder: &Holder) -> Result<Option<Port>> {
         if !holder.service().is_empty() {
             return Ok(None);
@@ -60,18 +66,31 @@ impl Settled {
         if self.ports.get().is_none() {
             let mut key = String::new();
             json::quote(&mut key, holder.project().as_str());
-            if !self.asked.swap(true, Ordering::Relaxed) && !file.contains(key.as_bytes())? {
+            if self.document.is_none()
+                && self.searches.fetch_add(1, Ordering::Relaxed) < SEARCHES_MAX
+                && !file.contains(key.as_bytes())?
+            {
                 return Ok(None);
             }
-            if let Loaded::Sound(document, _) = file.load()? {
-                let ports = document.mappings();
-                let ports = ports.map(|(path, port)| (path.as_str().to_owned(), port));
-                let _ = self.ports.set(ports.collect());
-            }
+            let ports = match &self.document {
+                Some(document) => ports(document),
+                None => match file.load()? {
+                    Loaded::Sound(document, _) => ports(&document),
+                    Loaded::Missing | Loaded::Damaged(..) => return Ok(None),
+                },
+            };
+            let _ = self.ports.set(ports);
         }
         let ports = self.ports.get();
         Ok(ports.and_then(|ports| ports.get(holder.project().as_str()).copied()))
     }
+}
+
+fn ports(document: &Document) -> HashMap<String, Port> {
+    let mappings = document.mappings();
+    mappings
+        .map(|(path, port)| (path.as_str().to_owned(), port))
+        .collect()
 }
 
 /// Notes what the file is like that portclaim wrote. Only where it says what the claims say,
@@ -100,7 +119,8 @@ pub(crate) fn recall(index: &OsDir, seen: Fingerprint) -> Option<Settled> {
         seen,
         next: Some(next),
         spared: PortSet::new(),
+        document: None,
         ports: OnceLock::new(),
-        asked: AtomicBool::new(false),
+        searches: AtomicU32::new(0),
     })
 }

@@ -28,7 +28,7 @@ pub(crate) const ESTABLISHED: &str = ".portclaim";
 /// What the registry file said before it was taken over.
 pub(crate) struct Adopted {
     /// The file, where it was read and sound.
-    pub(crate) document: Option<Document>,
+    pub(crate) document: Option<Arc<Document>>,
     /// Its bytes, where it was read.
     pub(crate) bytes: Option<Vec<u8>>,
     /// What is known of a file that says what the claims say.
@@ -56,7 +56,7 @@ impl Adopted {
     pub(crate) fn spared(&self) -> PortSet {
         match (&self.settled, &self.document) {
             (Some(settled), _) => settled.spared.clone(),
-            (None, document) => document.as_ref().map(index::spared).unwrap_or_default(),
+            (None, document) => document.as_deref().map(index::spared).unwrap_or_default(),
         }
     }
 
@@ -70,7 +70,7 @@ impl Adopted {
         match (&self.settled, &self.document) {
             (Some(settled), _) => settled.port_of(&file_of(place, name), holder),
             (None, document) => Ok(document
-                .as_ref()
+                .as_deref()
                 .and_then(|document| index::port_of(document, holder))),
         }
     }
@@ -102,7 +102,7 @@ pub(crate) fn adopt_changes(place: &Place, name: &str, range: PortRange) -> Resu
 
 /// Returns what is known of the file as it is now.
 fn recall(place: &Place, seen: Fingerprint) -> Result<Option<Arc<Settled>>> {
-    let there = settled(place).clone().filter(|there| there.is(Some(seen)));
+    let there = settled(place).clone().filter(|there| there.is(seen));
     if there.is_some() {
         return Ok(there);
     }
@@ -175,8 +175,9 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
                 foreign.retain(|&(_, port)| !source.ours.contains(port) || present.contains(port));
                 source.adopt_all(foreign, true, &mut notices)?;
             }
+            let document = Arc::new(document);
             let found = match seen {
-                Some(seen) if !rewrite => Some(Arc::new(Settled::new(seen, &document))),
+                Some(seen) if !rewrite => Some(Arc::new(Settled::new(seen, document.clone()))),
                 _ => None,
             };
             settled(place).clone_from(&found);
@@ -203,7 +204,7 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
                 claims,
             });
             Ok(Adopted {
-                document: Some(document),
+                document: Some(Arc::new(document)),
                 bytes: Some(bytes),
                 settled: None,
                 notices,

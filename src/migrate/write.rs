@@ -35,12 +35,16 @@ pub(crate) fn write_index(
             document,
             bytes,
             notices,
+            settled: known,
             ..
         } = adopt(place, name, range)?;
+        drop(known);
         all.extend(notices);
         let turn = (place.turn().last(), range);
         let is_sound = document.is_some();
-        let mut document = document.unwrap_or_else(|| Document::new(range));
+        // With this, the only copy can be worked on.
+        *settled(place) = None;
+        let mut document = document.map_or_else(|| Document::new(range), Arc::unwrap_or_clone);
         let update = if fully || !is_sound {
             index::update_fully
         } else {
@@ -64,7 +68,7 @@ pub(crate) fn write_index(
         }
         if let Some(seen) = written {
             index::note_written(&place.store.index, seen, &document);
-            *settled(place) = Some(Arc::new(Settled::new(seen, &document)));
+            *settled(place) = Some(Arc::new(Settled::new(seen, Arc::new(document))));
         }
         if is_as_before || written.is_some() {
             all.extend(dropped.into_iter().map(
