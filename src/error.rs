@@ -9,6 +9,11 @@ use crate::port::{Port, PortRange};
 use crate::record::Record;
 
 /// A result with this crate's [`Error`].
+///
+/// ```
+/// let port: portclaim::Result<portclaim::Port> = "8888".parse();
+/// assert_eq!(port.unwrap().get(), 8888);
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation failed.
@@ -16,26 +21,43 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Opaque: [`kind`](Error::kind) says what sort of failure it is, the accessors name the
 /// port or path, [`source`](std::error::Error::source) the cause. It is one word in size.
 ///
-/// `Display` gives a lower-case fragment fit to follow "error: ", without its source.
+/// `Display` gives a lower-case fragment fit to follow "error: ", without its source. It turns
+/// into a [`std::io::Error`] of a fitting kind, with itself as the cause.
+///
+/// # Examples
+///
+/// ```
+/// let error = "9-8".parse::<portclaim::PortRange>().unwrap_err();
+/// assert_eq!(error.to_string(), "9-8 is no range of ports: 9 is above 8");
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::InvalidInput);
+/// ```
 pub struct Error(Box<Inner>);
 
 /// What sort of failure an [`Error`] is.
+///
+/// # Examples
+///
+/// ```
+/// let error = portclaim::ProjectPath::from_normal("no/slash/in/front").unwrap_err();
+/// assert_eq!(error.kind(), portclaim::ErrorKind::InvalidPath);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Every port of the range is claimed, in use, or closed to this user.
     Exhausted,
-    /// The port belongs to another project.
+    /// The port that was asked for has a claim already, or the holder has another port.
+    /// [`Error::port`] is the port that stands in the way.
     Taken,
     /// The claim that was to be released is not there any more.
     Superseded,
     /// A file of the registry does not say what it should.
     Corrupt,
-    /// A path cannot be that of a project or of a registry.
+    /// A path cannot be that of a project or of a registry, or a name that of a registry file.
     InvalidPath,
     /// This is no port, or no range of ports.
     InvalidPort,
-    /// Other processes changed the same claim each time this one looked.
+    /// Other processes changed the same files each time this one looked: it may be tried again.
     Contended,
     /// The system refused a call; the source says why.
     Io,
@@ -83,7 +105,19 @@ impl fmt::Display for Op {
     }
 }
 
-/// What is wrong with the content of a claim or a commit.
+/// What is wrong with the content of a claim or a commit. `Display` begins with "it".
+///
+/// # Examples
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let registry = portclaim::Registry::open(dir.path().to_str().unwrap())?;
+/// # registry.refresh_index()?;
+/// std::fs::write(dir.path().join("ports/8888.claim"), r#"{"format":1,"po"#)?;
+/// let error = registry.records()?.next().expect("it is not left out").unwrap_err();
+/// assert_eq!(error.corruption(), Some(&portclaim::Corruption::Torn));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Corruption {
@@ -93,7 +127,7 @@ pub enum Corruption {
     Torn,
     /// The file is longer than any record.
     TooLong,
-    /// The file was written by a later version, in this format. It is left alone.
+    /// The file was written by a later version of portclaim, in this format. It is left alone.
     NewerFormat(u32),
     /// The record is of another port than the file's name says.
     WrongPort(Port),
@@ -162,11 +196,28 @@ enum Inner {
 }
 
 /// How the ports of an exhausted range are accounted for.
+///
+/// # Examples
+///
+/// ```
+/// # use portclaim::{Holder, PortRange, ProjectPath, Registry, Request};
+/// # let dir = tempfile::tempdir()?;
+/// # let root = dir.path().to_str().unwrap();
+/// # let [shop, blog] = ["/home/a/shop", "/home/a/blog"].map(ProjectPath::from_normal);
+/// let range: PortRange = "20000".parse()?;
+/// let registry = Registry::options().range(range).open(root)?;
+/// let _ = registry.claim(&Request::new(Holder::new(shop?)).port(range.first()))?;
+/// let error = registry.claim(&Request::new(Holder::new(blog?))).unwrap_err();
+/// let exhaustion = error.exhaustion().expect("the only port is claimed");
+/// assert_eq!((exhaustion.range, exhaustion.claimed, exhaustion.in_use), (range, 1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhaustion {
     /// The range that was tried.
     pub range: PortRange,
-    /// Ports that are claimed.
+    /// Ports that are claimed, or that an entry of the registry file keeps which can be no claim
+    /// (see [`Notice::Kept`](crate::Notice::Kept)).
     pub claimed: u32,
     /// Ports that a program uses without a claim.
     pub in_use: u32,
@@ -229,6 +280,11 @@ impl Error {
     }
 
     /// Returns what sort of failure this is.
+    ///
+    /// ```
+    /// let error = "http".parse::<portclaim::Port>().unwrap_err();
+    /// assert_eq!(error.kind(), portclaim::ErrorKind::InvalidPort);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match *self.0 {
@@ -243,7 +299,19 @@ impl Error {
         }
     }
 
-    /// Returns the port that the failure is about.
+    /// Returns the port that is taken ([`ErrorKind::Taken`]) or whose claim is gone
+    /// ([`ErrorKind::Superseded`]).
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let record = registry.claim(&Request::new(shop))?.keep();
+    /// registry.release(&record)?;
+    /// assert_eq!(registry.release(&record).unwrap_err().port(), Some(record.port()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn port(&self) -> Option<Port> {
         match *self.0 {
@@ -252,7 +320,13 @@ impl Error {
         }
     }
 
-    /// Returns the file or directory of the registry that the failure is about.
+    /// Returns the file or directory that the failure is about. For a socket that could not be
+    /// bound it is no path, but tells address and port in words.
+    ///
+    /// ```
+    /// let error = portclaim::Registry::open("/dev/null").unwrap_err();
+    /// assert_eq!(error.path().unwrap(), "/dev/null");
+    /// ```
     #[must_use]
     pub fn path(&self) -> Option<&Utf8Path> {
         match &*self.0 {
@@ -263,8 +337,19 @@ impl Error {
         }
     }
 
-    /// Returns the record of whoever holds the port, where the port is taken and the
-    /// holder is known.
+    /// Returns the record of the claim that stands in the way ([`ErrorKind::Taken`]): another
+    /// holder's, or the same holder's of another port. `None` where it is not committed.
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// # let [shop, blog] = ["/home/a/shop", "/home/a/blog"].map(ProjectPath::from_normal);
+    /// let record = registry.claim(&Request::new(Holder::new(shop?)))?.keep();
+    /// let request = Request::new(Holder::new(blog?)).port(record.port());
+    /// assert_eq!(registry.claim(&request).unwrap_err().taken_by(), Some(&record));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn taken_by(&self) -> Option<&Record> {
         match &*self.0 {
@@ -273,7 +358,8 @@ impl Error {
         }
     }
 
-    /// Returns how the ports of an exhausted range are accounted for.
+    /// Returns how the ports of an exhausted range are accounted for ([`ErrorKind::Exhausted`]);
+    /// [`Exhaustion`] has an example.
     #[must_use]
     pub fn exhaustion(&self) -> Option<&Exhaustion> {
         match &*self.0 {
@@ -282,7 +368,8 @@ impl Error {
         }
     }
 
-    /// Returns what is wrong with the content of a file.
+    /// Returns what is wrong with a file's content ([`ErrorKind::Corrupt`]); [`Corruption`] has an
+    /// example.
     #[must_use]
     pub fn corruption(&self) -> Option<&Corruption> {
         match &*self.0 {
@@ -291,7 +378,12 @@ impl Error {
         }
     }
 
-    /// Returns the system's error, where the system refused a call.
+    /// Returns the system's error, where the system refused a call ([`ErrorKind::Io`]).
+    ///
+    /// ```
+    /// let error = portclaim::Registry::open("/dev/null").unwrap_err();
+    /// assert_eq!(error.io_error().unwrap().kind(), std::io::ErrorKind::NotADirectory);
+    /// ```
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match &*self.0 {

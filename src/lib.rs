@@ -5,12 +5,16 @@
 //! and no database.
 //!
 //! - [`Registry::open`] opens a registry, [`Registry::options`] one with another range or
-//!   durability. Nothing is created before the first claim.
+//!   durability. Nothing is created before the first claim, unless there is a registry file of the
+//!   Python system to be taken over.
 //! - [`Registry::claim`] gives a [`Holder`] (a project) its port: the same one whenever it asks.
 //!   [`Claim::bind`] listens on it.
 //! - [`Registry::find`], [`Registry::lookup`], [`Registry::records`], [`Registry::port_state`] look.
 //! - [`Registry::release`] gives exactly one claim back, [`Registry::release_holder`] a holder's.
 //! - [`Registry::check`] finds what is not as it should be, [`Registry::repair`] mends it.
+//! - [`Registry::refresh_index`] writes the registry file, which others read;
+//!   [`Registry::reset`] gives every port back.
+//! - [`probe`] and [`listeners()`] ask the system about ports, whatever the registry says.
 //! - [`Registry::take_notices`] tells what operations met besides their results: the library
 //!   prints nothing, and reads neither environment nor home directory.
 //!
@@ -83,17 +87,37 @@ pub use registry::{
 pub use repair::{Finding, FindingKind, Report};
 pub use reset::Reset;
 
-/// Returns the programs of this machine that listen on TCP ports which `wanted` names.
+/// Returns the programs of this machine that listen on TCP ports which `wanted` names, by port,
+/// address and process: one entry for each process that has such a socket open.
 ///
 /// # Errors
 ///
-/// [`std::io::ErrorKind::Unsupported`] where it cannot be known (for now, elsewhere than on
-/// Linux), and what the system answers.
+/// [`std::io::ErrorKind::Unsupported`] where it cannot be known (elsewhere than on Linux), and
+/// what the system answers.
+///
+/// # Races
+///
+/// The system's tables are read one after the other: a socket that is opened or closed meanwhile
+/// may be in the answer or not, and its process may be missing.
+///
+/// # Examples
+///
+/// ```
+/// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let port = portclaim::Port::try_from(socket.local_addr()?.port())?;
+/// match portclaim::listeners(&|wanted| wanted == port) {
+///     Ok(found) => assert!(found.iter().any(|entry| entry.pid == Some(std::process::id()))),
+///     Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::Unsupported),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn listeners(wanted: &dyn Fn(Port) -> bool) -> std::io::Result<Vec<Listener>> {
     net::listeners(wanted)
 }
 
-/// Asks the kernel whether programs could bind a TCP port on every address, now.
+/// Asks the kernel whether programs could bind a TCP port on every address, now. It never
+/// listens, so that no client is ever answered by it. On Linux it does not see a socket that is
+/// bound with `SO_REUSEADDR` and does not listen yet.
 ///
 /// # Errors
 ///
@@ -102,7 +126,18 @@ pub fn listeners(wanted: &dyn Fn(Port) -> bool) -> std::io::Result<Vec<Listener>
 /// # Races
 ///
 /// The answer was true at some moment during the call. A claim keeps other users of the
-/// registry away, and nobody else.
+/// registry away, and nobody else. A server that comes up without `SO_REUSEADDR` in the
+/// microseconds of the probe is refused the port.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::{Availability, Port};
+/// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let port = Port::try_from(socket.local_addr()?.port())?;
+/// assert_eq!(portclaim::probe(port)?, Availability::InUse);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn probe(port: Port) -> std::io::Result<Availability> {
     net::probe(port)
 }

@@ -5,11 +5,30 @@ use camino::Utf8PathBuf;
 use crate::port::Port;
 use crate::project::ProjectPath;
 
-/// Something that a user of the registry should hear of.
+/// Something that a user of the registry should hear of, as
+/// [`Registry::take_notices`](crate::Registry::take_notices) tells it.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::{Notice, Registry};
+/// # let dir = tempfile::tempdir()?;
+/// # let root = dir.path().to_str().unwrap();
+/// // The Python system was here.
+/// std::fs::write(
+///     dir.path().join("port_registry.json"),
+///     r#"{"mappings": {"/home/a/shop": 8888}, "next_available": 8889}"#,
+/// )?;
+/// let registry = Registry::open(root)?;
+/// assert_eq!(registry.records()?.count(), 1);
+/// let notices = registry.take_notices();
+/// assert!(matches!(notices[..], [Notice::TakenOver { claims: 1, .. }]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// A registry file that portclaim did not write was taken over.
+    /// A registry file that portclaim did not write for these claims was taken over.
     TakenOver {
         /// The registry file.
         path: Utf8PathBuf,
@@ -55,7 +74,7 @@ pub enum Notice {
         /// The port that the project has.
         claimed: Port,
     },
-    /// A mapping of the registry file that could not become a claim now. It stays in the file.
+    /// A mapping of the registry file could not become a claim now. It stays in the file.
     NotAdopted {
         /// The project.
         project: ProjectPath,
@@ -64,7 +83,7 @@ pub enum Notice {
         /// Why not.
         why: String,
     },
-    /// An entry of the registry file that can be no claim. It stays in the file.
+    /// An entry of the registry file can be no claim. It stays in the file.
     Kept {
         /// The entry's key as the file spells it.
         key: String,

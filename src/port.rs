@@ -9,12 +9,26 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// A TCP port, 1 to 65535.
+///
+/// It reads decimal digits only: no sign, no white space.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::Port;
+/// let port: Port = "8888".parse()?;
+/// assert_eq!(port, Port::try_from(8888)?);
+/// assert!("0".parse::<Port>().is_err() && "+1".parse::<Port>().is_err());
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Port(NonZeroU16);
 
 impl Port {
     /// Returns the port of this number, or `None` for 0.
+    ///
+    /// # Examples
     ///
     /// ```
     /// assert_eq!(portclaim::Port::new(8888).unwrap().get(), 8888);
@@ -29,6 +43,13 @@ impl Port {
     }
 
     /// Returns the number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!("65535".parse::<portclaim::Port>()?.get(), 65535);
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0.get()
@@ -64,6 +85,19 @@ impl FromStr for Port {
 }
 
 /// An inclusive range of ports, at least one.
+///
+/// It is written and read as `FIRST-LAST`; one port alone is read as a range too.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::PortRange;
+/// let range: PortRange = "8000-8099".parse()?;
+/// assert_eq!(range.len(), 100);
+/// assert_eq!(range.to_string(), "8000-8099");
+/// assert_eq!("8000".parse::<PortRange>()?.len(), 1);
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortRange {
     first: Port,
@@ -72,6 +106,12 @@ pub struct PortRange {
 
 impl PortRange {
     /// The range that is used where none is named: 8888 to 9999.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(portclaim::PortRange::DEFAULT.to_string(), "8888-9999");
+    /// ```
     pub const DEFAULT: PortRange = match (Port::new(8888), Port::new(9999)) {
         (Some(first), Some(last)) => PortRange { first, last },
         _ => unreachable!(),
@@ -82,6 +122,16 @@ impl PortRange {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidPort`](crate::ErrorKind::InvalidPort) where `first` is above `last`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Port, PortRange};
+    /// let (low, high) = (Port::try_from(8000)?, Port::try_from(8099)?);
+    /// assert_eq!(PortRange::new(low, high)?, "8000-8099".parse()?);
+    /// assert!(PortRange::new(high, low).is_err());
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     pub fn new(first: Port, last: Port) -> Result<PortRange> {
         if first > last {
             return Err(Error::invalid_range(first, last));
@@ -90,18 +140,39 @@ impl PortRange {
     }
 
     /// Returns the lowest port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!("8000-8099".parse::<portclaim::PortRange>()?.first().get(), 8000);
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub const fn first(self) -> Port {
         self.first
     }
 
     /// Returns the highest port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!("8000-8099".parse::<portclaim::PortRange>()?.last().get(), 8099);
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub const fn last(self) -> Port {
         self.last
     }
 
     /// Returns how many ports the range has: 1 to 65535.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!("1-65535".parse::<portclaim::PortRange>()?.len(), 65535);
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a range has at least one port")]
     pub const fn len(self) -> u32 {
@@ -109,13 +180,31 @@ impl PortRange {
     }
 
     /// Returns whether `port` lies in the range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let range: portclaim::PortRange = "8000-8099".parse()?;
+    /// assert!(range.contains(range.last()));
+    /// assert!(!range.contains("8100".parse()?));
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn contains(self, port: Port) -> bool {
         self.first <= port && port <= self.last
     }
 
-    /// Returns the port that follows `port`, the first one behind the last. A port
-    /// outside the range is followed by the first one.
+    /// Returns the port that follows `port`; the last one is followed by the first one, and so is
+    /// a port outside the range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let range: portclaim::PortRange = "8000-8099".parse()?;
+    /// assert_eq!(range.after(range.first()).get(), 8001);
+    /// assert_eq!(range.after(range.last()), range.first());
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn after(self, port: Port) -> Port {
         if !self.contains(port) || port == self.last {
@@ -134,6 +223,15 @@ impl PortRange {
 
     /// Iterates over every port of the range once, from `start` upward and around;
     /// from the first one where `start` lies outside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let range: portclaim::PortRange = "20-22".parse()?;
+    /// let numbers: Vec<u16> = range.cycle_from("21".parse()?).map(|port| port.get()).collect();
+    /// assert_eq!(numbers, [21, 22, 20]);
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     pub fn cycle_from(self, start: Port) -> impl Iterator<Item = Port> + use<> {
         let start = if self.contains(start) {
             start

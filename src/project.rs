@@ -8,7 +8,18 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 
 /// The path of a project in normal form: absolute, UTF-8, without `.`, `..`, empty
-/// components or a slash at the end. One directory has one such path.
+/// components or a slash at the end. One directory has one such path, which
+/// [`ProjectPath::resolve`] finds.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::ProjectPath;
+/// let here = ProjectPath::resolve(".")?;
+/// assert_eq!(here, ProjectPath::resolve("./no-such-directory/..")?);
+/// assert_eq!(here, ProjectPath::from_normal(here.as_path())?);
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProjectPath(Box<str>);
 
@@ -18,7 +29,10 @@ impl ProjectPath {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) where it is not.
+    /// [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) where it is not, or contains a
+    /// NUL byte.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use portclaim::ProjectPath;
@@ -43,24 +57,60 @@ impl ProjectPath {
     }
 
     /// Returns the path.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let shop = portclaim::ProjectPath::from_normal("/home/a/shop")?;
+    /// assert!(shop.as_path().starts_with("/home"));
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn as_path(&self) -> &Utf8Path {
         Utf8Path::new(&*self.0)
     }
 
-    /// Returns the path as text.
+    /// Returns the path as text. Any character but NUL may be in it: line feeds, and those that
+    /// terminals obey.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let shop = portclaim::ProjectPath::from_normal("/home/a/shop")?;
+    /// assert_eq!(shop.as_str(), "/home/a/shop");
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns the last component, `/` for the root.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::ProjectPath;
+    /// assert_eq!(ProjectPath::from_normal("/home/a/shop")?.name(), "shop");
+    /// assert_eq!(ProjectPath::from_normal("/")?.name(), "/");
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         self.as_path().file_name().unwrap_or("/")
     }
 
     /// Returns the directory around this one, `None` for the root.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let a = portclaim::ProjectPath::from_normal("/a")?;
+    /// let root = a.parent().expect("it is not the root");
+    /// assert_eq!(root.as_str(), "/");
+    /// assert_eq!(root.parent(), None);
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn parent(&self) -> Option<ProjectPath> {
         let parent = self.as_path().parent()?;
@@ -74,7 +124,18 @@ impl fmt::Display for ProjectPath {
     }
 }
 
-/// Who holds a port: a service of a project. Most projects have only the unnamed one.
+/// Who holds a port: a service of a project. Each holder has a port of its own. Most projects
+/// have only the unnamed service, and no other can be asked for; records on disk may name one.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::{Holder, ProjectPath};
+/// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+/// assert_eq!(shop, Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+/// assert_ne!(shop, Holder::new(ProjectPath::from_normal("/home/a/blog")?));
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder {
     project: ProjectPath,
@@ -84,6 +145,15 @@ pub struct Holder {
 
 impl Holder {
     /// Returns the unnamed service of `project`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, ProjectPath};
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// assert_eq!(shop.project().name(), "shop");
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn new(project: ProjectPath) -> Holder {
         Holder::with_service(project, String::new())
@@ -100,12 +170,30 @@ impl Holder {
     }
 
     /// Returns the project.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, ProjectPath};
+    /// let shop = ProjectPath::from_normal("/home/a/shop")?;
+    /// assert_eq!(Holder::new(shop.clone()).project(), &shop);
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn project(&self) -> &ProjectPath {
         &self.project
     }
 
     /// Returns the service's name, empty for the unnamed one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, ProjectPath};
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// assert_eq!(shop.service(), "");
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn service(&self) -> &str {
         &self.service

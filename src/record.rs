@@ -17,6 +17,24 @@ pub(crate) const LEN_MAX: usize = 32 * 1024;
 const FORMAT: u32 = 1;
 
 /// Tells two claims of one port apart: random, 128 bits.
+///
+/// `Display` gives 32 lower-case hexadecimal digits, as they stand in the record.
+///
+/// # Examples
+///
+/// ```
+/// # use portclaim::{Holder, ProjectPath, Registry, Request};
+/// # let dir = tempfile::tempdir()?;
+/// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+/// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+/// let before = registry.claim(&Request::new(shop.clone()))?.keep();
+/// registry.release(&before)?;
+/// let after = registry.claim(&Request::new(shop).port(before.port()))?.keep();
+/// assert_eq!(after.port(), before.port());
+/// assert_ne!(after.nonce(), before.nonce());
+/// assert_eq!(after.nonce().to_string().len(), 32);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nonce([u8; 16]);
 
@@ -77,6 +95,20 @@ impl std::fmt::Debug for Nonce {
 
 /// What is written about a held port: which, by whom, and the nonce of the claim.
 /// A record is immutable: it is written once and removed as a whole.
+///
+/// # Examples
+///
+/// ```
+/// # use portclaim::{Holder, ProjectPath, Registry, Request};
+/// # let dir = tempfile::tempdir()?;
+/// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+/// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+/// let record = registry.claim(&Request::new(shop.clone()))?.keep();
+/// assert_eq!(record.holder(), &shop);
+/// // Whoever asks reads the same.
+/// assert_eq!(registry.lookup(record.port())?, Some(record));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     port: Port,
@@ -107,24 +139,73 @@ impl Record {
     }
 
     /// Returns the port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let claim = registry.claim(&Request::new(shop))?;
+    /// assert_eq!(claim.record().port(), claim.port());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn port(&self) -> Port {
         self.port
     }
 
     /// Returns what tells this claim from every other one of the same port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// # let request = Request::new(Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+    /// let first = registry.claim(&request)?.keep();
+    /// let again = registry.claim(&request)?.keep();
+    /// assert_eq!(again.nonce(), first.nonce(), "it is the same claim");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn nonce(&self) -> Nonce {
         self.nonce
     }
 
     /// Returns who holds the port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let record = registry.claim(&Request::new(shop.clone()))?.keep();
+    /// assert_eq!(record.holder(), &shop);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn holder(&self) -> &Holder {
         &self.holder
     }
 
     /// Returns the project that holds the port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let record = registry.claim(&Request::new(shop))?.keep();
+    /// assert_eq!(record.project().as_str(), "/home/a/shop");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn project(&self) -> &ProjectPath {
         self.holder.project()

@@ -22,12 +22,22 @@ const BACKUPS: &str = "backups";
 const BACKUPS_MAX: u32 = 10_000;
 
 /// What a reset did.
+///
+/// # Examples
+///
+/// ```
+/// // There is no registry, and it is not created.
+/// let reset = portclaim::Registry::open("/no-such-directory")?.reset()?;
+/// assert_eq!(reset.backup, None);
+/// assert!(reset.released.is_empty());
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reset {
     /// The directory that holds the old state; `None` where there was none.
     pub backup: Option<Utf8PathBuf>,
-    /// The claims that were released.
+    /// The claims that this call released, by port.
     pub released: Vec<Record>,
 }
 
@@ -38,10 +48,30 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where something cannot be moved: what was released
-    /// until then is in the backup, the rest is as before.
-    /// [`ErrorKind::Contended`](crate::ErrorKind::Contended) where another process is
-    /// writing the registry file and does not come to an end.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt)
+    /// where something cannot be read or moved;
+    /// [`ErrorKind::Contended`](crate::ErrorKind::Contended) where another process is writing the
+    /// registry file or a claim and does not come to an end. What was released until then is in the
+    /// backup, the rest is as before.
+    ///
+    /// # Races
+    ///
+    /// Other processes may go on meanwhile: what they claim after the claims were listed stands.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let record = registry.claim(&Request::new(shop))?.keep();
+    /// let reset = registry.reset()?;
+    /// assert_eq!(reset.released, [record]);
+    /// assert!(reset.backup.expect("there were claims").join("port_registry.json").exists());
+    /// assert_eq!(registry.records()?.count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reset(&self) -> Result<Reset> {
         let Some(place) = self.place_with_file()? else {
             return Ok(Reset {

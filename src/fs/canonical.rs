@@ -54,11 +54,18 @@ impl ProjectPath {
     /// normal form is not UTF-8. [`ErrorKind::Io`](crate::ErrorKind::Io) where the path is
     /// relative and the current directory has been deleted or cannot be reached from `/`.
     ///
+    /// # Races
+    ///
+    /// The disk is looked at component by component: where somebody moves a directory or changes a
+    /// link meanwhile, the answer may be a mixture of before and after.
+    ///
+    /// # Examples
+    ///
     /// ```
     /// use portclaim::ProjectPath;
     /// let here = ProjectPath::resolve(".")?;
     /// assert_eq!(ProjectPath::resolve("no-such-directory/..")?, here);
-    /// assert_eq!(ProjectPath::resolve("//no-such-directory/a/")?.as_str(), "/no-such-directory/a");
+    /// assert_eq!(ProjectPath::resolve("//no-such/a/")?.as_str(), "/no-such/a");
     /// # Ok::<(), portclaim::Error>(())
     /// ```
     pub fn resolve(path: impl AsRef<Path>) -> Result<ProjectPath> {
@@ -66,7 +73,16 @@ impl ProjectPath {
     }
 
     /// Returns whether anything exists at this path. What this user may not look at counts
-    /// as existing.
+    /// as existing. The answer held at some moment during the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::ProjectPath;
+    /// assert!(ProjectPath::resolve(".")?.exists());
+    /// assert!(!ProjectPath::from_normal("/no-such-directory/a")?.exists());
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     #[must_use]
     pub fn exists(&self) -> bool {
         !matches!(

@@ -5,9 +5,12 @@ use std::io;
 
 use rustix::fd::AsFd;
 
-/// What sort of file system a directory is on, as far as locks are concerned.
+/// What sort of file system a directory is on, as far as locks are concerned. Of a registry,
+/// [`Registry::filesystem`](crate::Registry::filesystem) tells it.
 ///
 /// `Display` gives words fit to follow "is on ".
+///
+/// # Examples
 ///
 /// ```
 /// use portclaim::Filesystem;
@@ -38,6 +41,13 @@ pub enum Filesystem {
 
 impl Filesystem {
     /// Returns the system's name for it, where it is known.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mount = portclaim::Filesystem::Fuse { name: "fuse.sshfs".to_owned() };
+    /// assert_eq!(mount.name(), Some("fuse.sshfs"));
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
@@ -48,12 +58,26 @@ impl Filesystem {
 
     /// Returns whether `flock` may be trusted here to exclude everything that reaches the
     /// file. Where not, it may succeed for two, fail, or wait for ever for a lock manager.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(portclaim::Filesystem::Local { name: None }.locks());
+    /// assert!(!portclaim::Filesystem::Fuse { name: "fuse".to_owned() }.locks());
+    /// ```
     #[must_use]
     pub fn locks(&self) -> bool {
         !self.is_network()
     }
 
     /// Returns whether it counts as a network file system. Every FUSE file system does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(portclaim::Filesystem::Fuse { name: "fuse".to_owned() }.is_network());
+    /// assert!(!portclaim::Filesystem::Local { name: None }.is_network());
+    /// ```
     #[must_use]
     pub fn is_network(&self) -> bool {
         match self {

@@ -15,7 +15,23 @@ mod unknown;
 #[cfg(not(target_os = "linux"))]
 use unknown as system;
 
-/// A TCP socket that listens, and one of the processes that have it open.
+/// A TCP socket that listens, and one of the processes that have it open; see
+/// [`listeners`](crate::listeners()).
+///
+/// # Examples
+///
+/// ```
+/// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let port = portclaim::Port::try_from(socket.local_addr()?.port())?;
+/// # if cfg!(target_os = "linux") {
+/// let found = portclaim::listeners(&|wanted| wanted == port)?;
+/// let entry = found.iter().find(|entry| entry.pid == Some(std::process::id()));
+/// let entry = entry.expect("this process listens");
+/// assert_eq!((entry.port, entry.address), (port, "127.0.0.1".parse()?));
+/// assert!(entry.command.is_some());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Listener {
@@ -25,9 +41,10 @@ pub struct Listener {
     pub address: IpAddr,
     /// The process; `None` where it is another user's, in another container, or gone.
     pub pid: Option<u32>,
-    /// The name the process goes by, which it chooses itself: any characters may be in it.
+    /// The name the process goes by, which it chooses itself: any characters may be in it. `None`
+    /// where the process is not known.
     pub command: Option<String>,
-    /// The number of the user that the socket belongs to.
+    /// The number of the user that the socket belongs to; `None` where it is not known.
     pub user: Option<u32>,
 }
 

@@ -13,6 +13,17 @@ use crate::port::Port;
 ///
 /// The answer is of the moment of asking: only a claim keeps other projects away, and
 /// nothing keeps a program away that asks for no claim.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::{Availability, Port};
+/// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let port = Port::try_from(socket.local_addr()?.port())?;
+/// // One address is enough to be in the way.
+/// assert_eq!(portclaim::probe(port)?, Availability::InUse);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Availability {
     /// Nobody uses the port.

@@ -78,15 +78,29 @@ pub(crate) fn pause(round: u32) {
     }
 }
 
-/// Whether a claim must survive a power cut.
+/// Whether a claim must survive a power cut. Claims survive killed processes in any case.
+///
+/// # Examples
+///
+/// ```
+/// # use portclaim::{Durability, Holder, ProjectPath, Registry, Request};
+/// # let dir = tempfile::tempdir()?;
+/// # let root = dir.path().to_str().unwrap();
+/// // For the time of a test run.
+/// let registry = Registry::options().durability(Durability::Volatile).open(root)?;
+/// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+/// let record = registry.claim(&Request::new(shop.clone()))?.keep();
+/// assert_eq!(registry.find(&shop)?, Some(record));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
     /// A port is told only when its claim would survive a power cut (the default).
     #[default]
     Durable,
-    /// Nothing is flushed: after a power cut, recent claims may be gone, and are found
-    /// and removed as damaged. For registries that do not outlive the machine's uptime.
+    /// Nothing is flushed: after a power cut, recent claims may be gone; those that are damaged
+    /// are found and removed. For registries that do not outlive the machine's uptime.
     Volatile,
 }
 

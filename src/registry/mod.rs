@@ -35,6 +35,13 @@ const REFRESH_ROUNDS_MAX: u32 = 4 * ROUNDS_MAX;
 /// Clones are the same registry. It may be used from any number of threads and processes
 /// at once; every operation opens its own files, so that threads exclude each other just
 /// as processes do.
+///
+/// ```
+/// let registry = portclaim::Registry::open("/no-such-directory")?;
+/// let clone = registry.clone();
+/// assert_eq!(std::thread::spawn(move || clone.range()).join().unwrap(), registry.range());
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
@@ -73,6 +80,15 @@ impl Registry {
     /// # Errors
     ///
     /// As [`Options::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// // Nothing is created before the first claim.
+    /// let registry = portclaim::Registry::open("/no-such-directory")?;
+    /// assert_eq!(registry.records()?.count(), 0);
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     pub fn open(root: impl Into<Utf8PathBuf>) -> Result<Registry> {
         Options::default().open(root)
     }
@@ -90,31 +106,36 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Returns the default options, to be changed.
+    /// Returns the default options, to be changed; [`Options`] has an example.
     pub fn options() -> Options {
         Options::default()
     }
 
-    /// Returns the directory of the registry.
+    /// Returns the registry's directory, as it was given; [`Options::open_file`] has an example.
     #[must_use]
     pub fn root(&self) -> &Utf8Path {
         &self.inner.root
     }
 
     /// Returns the path of the registry file, which may not exist.
+    ///
+    /// ```
+    /// let registry = portclaim::Registry::open("/no-such").unwrap();
+    /// assert_eq!(registry.index_path(), "/no-such/port_registry.json");
+    /// ```
     #[must_use]
     pub fn index_path(&self) -> Utf8PathBuf {
         self.inner.root.join(&self.inner.options.file_name)
     }
 
-    /// Returns the range that new ports come from.
+    /// Returns the range that new ports come from; [`Options::range`] has an example.
     #[must_use]
     pub fn range(&self) -> PortRange {
         self.inner.options.range
     }
 
-    /// Returns the file system that the registry lies on: what it says of locks and names
-    /// decides which guarantees hold there. `None` where no registry exists yet.
+    /// Returns the file system of the registry's directory, `None` where that does not exist. It
+    /// decides which guarantees hold there; [`Filesystem`] has an example.
     ///
     /// # Errors
     ///
@@ -130,7 +151,8 @@ impl Registry {
         }
     }
 
-    /// Takes the notices that have gathered: what operations met besides their results.
+    /// Takes the notices that have gathered in this registry and its clones: what operations met
+    /// besides their results. [`Notice`] has an example.
     #[must_use]
     pub fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(
@@ -149,10 +171,11 @@ impl Registry {
     ///
     /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) where the range has no port left,
     /// [`ErrorKind::Taken`](crate::ErrorKind::Taken) where a certain port was asked for and
-    /// is not to be had, [`ErrorKind::Io`](crate::ErrorKind::Io) and
+    /// is not to be had, [`ErrorKind::Contended`](crate::ErrorKind::Contended) where others kept it
+    /// from an answer, [`ErrorKind::Io`](crate::ErrorKind::Io) and
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where the registry cannot be used.
-    /// After an error the holder has no port that it had not before, unless the disk failed
-    /// to undo what it had failed to keep; then the next claim or repair settles it.
+    /// After an error the holder has no port that it had not before, with one exception: a claim
+    /// that the disk failed to flush may stand, and the next call flushes and returns it.
     ///
     /// # Races
     ///
@@ -164,7 +187,7 @@ impl Registry {
     /// ```
     /// use portclaim::{Holder, ProjectPath, Registry, Request};
     /// # let dir = tempfile::tempdir()?;
-    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// # let root = dir.path().to_str().unwrap();
     /// let registry = Registry::open(root)?;
     /// let request = Request::new(Holder::new(ProjectPath::resolve(".")?));
     /// let port = registry.claim(&request)?.port();
@@ -201,14 +224,26 @@ impl Registry {
         Ok(Claim::new(self.clone(), record, is_new))
     }
 
-    /// Returns the record of the holder's port, `None` where it has none.
-    ///
-    /// A mapping that others wrote into the registry file becomes a claim first.
+    /// Returns the record of the holder's port, `None` where it has none. It held at some moment
+    /// during the call. A mapping that others wrote into the registry file becomes a claim first.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) and [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt)
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt)
     /// where the registry cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// assert_eq!(registry.find(&shop)?, None);
+    /// let record = registry.claim(&Request::new(shop.clone()))?.keep();
+    /// assert_eq!(registry.find(&shop)?, Some(record));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn find(&self, holder: &Holder) -> Result<Option<Record>> {
         let Some(place) = self.place_with_file()? else {
             return Ok(None);
@@ -223,11 +258,13 @@ impl Registry {
         })
     }
 
-    /// Releases exactly this claim, never a later one of the same port or holder.
+    /// Releases exactly this claim, never a later one of the same port or holder. The
+    /// [crate](crate) has an example.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Superseded`](crate::ErrorKind::Superseded) where it is not there any more.
+    /// [`ErrorKind::Superseded`](crate::ErrorKind::Superseded) where it is not there any more;
+    /// otherwise as [`Registry::release_holder`], whose races it shares.
     pub fn release(&self, record: &Record) -> Result<()> {
         let Some(place) = self.place()? else {
             return Err(Error::superseded(record.port()));
@@ -246,8 +283,27 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) and [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt)
-    /// where the registry cannot be read or changed.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt)
+    /// where the registry cannot be read or changed;
+    /// [`ErrorKind::Contended`](crate::ErrorKind::Contended) where others do not come to an end.
+    ///
+    /// # Races
+    ///
+    /// Where locks are not used ([`Filesystem::locks`]), it is safe only while nobody else releases
+    /// and claims this port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let record = registry.claim(&Request::new(shop.clone()))?.keep();
+    /// assert_eq!(registry.release_holder(&shop)?, Some(record));
+    /// assert_eq!(registry.release_holder(&shop)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release_holder(&self, holder: &Holder) -> Result<Option<Record>> {
         let Some(place) = self.place_with_file()? else {
             return Ok(None);
@@ -280,13 +336,14 @@ impl Registry {
         Err(Error::contended(self.index_path()))
     }
 
-    /// Writes the registry file anew from the claims, and returns its path.
+    /// Writes the registry file anew from the claims, and returns its path; [`IndexPolicy`] has an
+    /// example. Where there is no registry, it is created.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read or the file not be
     /// written; [`ErrorKind::Contended`](crate::ErrorKind::Contended) where another process
-    /// is writing it, and did not come to an end within about a second.
+    /// is writing it, and did not come to an end within some seconds.
     pub fn refresh_index(&self) -> Result<Utf8PathBuf> {
         let place = self.place_for_writing()?;
         self.refresh_now(place)?;

@@ -10,10 +10,34 @@ use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::Durability;
 
-/// How the registry file is called where nothing else is said.
+/// How the registry file is called where nothing else is said: the Python system's name.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::{DEFAULT_FILE_NAME, Registry};
+/// let registry = Registry::open("/no-such-directory")?;
+/// assert_eq!(registry.index_path().file_name(), Some(DEFAULT_FILE_NAME));
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 pub const DEFAULT_FILE_NAME: &str = "port_registry.json";
 
 /// When the registry file, which is derived from the claims, is brought up to date.
+///
+/// # Examples
+///
+/// ```
+/// # use portclaim::{Holder, IndexPolicy, ProjectPath, Registry, Request};
+/// # let dir = tempfile::tempdir()?;
+/// # let root = dir.path().to_str().unwrap();
+/// let registry = Registry::options().index(IndexPolicy::Mark).open(root)?;
+/// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+/// let _ = registry.claim(&Request::new(shop))?;
+/// assert!(!registry.index_path().exists());
+/// let file = registry.refresh_index()?;
+/// assert!(std::fs::read_to_string(file)?.contains("/home/a/shop"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IndexPolicy {
@@ -27,6 +51,16 @@ pub enum IndexPolicy {
 
 /// Options of a registry. The defaults: range 8888-9999, durable, the registry file
 /// `port_registry.json`, brought up to date after each change.
+///
+/// # Examples
+///
+/// ```
+/// use portclaim::{Durability, Options};
+/// let options = Options::default().range("8000-8099".parse()?).durability(Durability::Volatile);
+/// let registry = options.open("/no-such-directory")?;
+/// assert_eq!(registry.range().len(), 100);
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `open` is called"]
 pub struct Options {
@@ -49,48 +83,114 @@ impl Default for Options {
 
 impl Options {
     /// New ports come from this range. Ports that are held stay, whatever it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = portclaim::Registry::options().range("8000-8099".parse()?);
+    /// assert_eq!(options.open("/no-such-directory")?.range().to_string(), "8000-8099");
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     pub fn range(mut self, range: PortRange) -> Options {
         self.range = range;
         self
     }
 
-    /// Whether claims survive a power cut.
+    /// Whether claims survive a power cut. It is this opener's choice alone: another one whose
+    /// registry is durable flushes the claims that it returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Durability, Registry};
+    /// let options = Registry::options().durability(Durability::Volatile);
+    /// assert!(format!("{options:?}").contains("Volatile"));
+    /// ```
     pub fn durability(mut self, durability: Durability) -> Options {
         self.durability = durability;
         self
     }
 
-    /// When the registry file is brought up to date.
+    /// When the registry file is brought up to date. [`IndexPolicy`] shows what that does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{IndexPolicy, Registry};
+    /// let options = Registry::options().index(IndexPolicy::Mark);
+    /// assert!(format!("{options:?}").contains("Mark"));
+    /// ```
     pub fn index(mut self, policy: IndexPolicy) -> Options {
         self.index = policy;
         self
     }
 
-    /// The name of the registry file in the registry's directory: one component.
+    /// The name of the registry file in the registry's directory: one component, and not that of a
+    /// directory which the registry keeps there. [`Options::open`] refuses any other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::Registry;
+    /// let registry = Registry::options().file_name("ports.json").open("/no-such-directory")?;
+    /// assert_eq!(registry.index_path(), "/no-such-directory/ports.json");
+    /// assert!(Registry::options().file_name("a/b").open("/no-such-directory").is_err());
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     pub fn file_name(mut self, name: impl Into<String>) -> Options {
         self.file_name = name.into();
         self
     }
 
-    /// Opens the registry of this registry file: the claims lie beside it. A symbolic link is
-    /// followed, once and here: whoever has linked the file elsewhere has the registry there.
+    /// Opens the registry of this registry file: the claims lie beside it. The file need not exist.
+    /// A symbolic link is followed, once and here: whoever has linked the file elsewhere has the
+    /// registry there. It takes the place of [`Options::file_name`].
     ///
     /// # Errors
     ///
     /// As [`Options::open`], and [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) where
-    /// the path is a directory, a link to nothing, or not UTF-8.
+    /// the path is empty, a directory, a link to nothing, not UTF-8, or contains a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = portclaim::Registry::options();
+    /// let registry = options.open_file("/no-such-directory/ports.json")?;
+    /// assert_eq!(registry.root(), "/no-such-directory");
+    /// assert_eq!(registry.index_path(), "/no-such-directory/ports.json");
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     pub fn open_file(self, path: impl AsRef<Path>) -> Result<Registry> {
         let (root, name) = crate::fs::canonical::registry_file(path.as_ref())?;
         self.file_name(name).open(root)
     }
 
-    /// Opens the registry in the directory `root`. Nothing is created before the first claim.
+    /// Opens the registry in the directory `root`. Nothing is created before the first claim, which
+    /// creates the directory as well; only where it holds a registry file, that is taken over by
+    /// the first call that looks at the claims.
+    ///
+    /// A relative path is taken from the current directory, again when the directory is created: a
+    /// program that changes its current directory should give an absolute one.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) for a file name that is not
-    /// one component, and [`ErrorKind::Io`](crate::ErrorKind::Io) where the directory exists
-    /// and cannot be opened.
+    /// one component or that of a directory of the registry, and
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the directory exists and cannot be opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{ErrorKind, Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().join("ports")).unwrap();
+    /// let registry = Registry::options().open(&root)?;
+    /// assert!(!root.exists());
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let _ = registry.claim(&Request::new(shop))?;
+    /// assert!(root.is_dir());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(self, root: impl Into<Utf8PathBuf>) -> Result<Registry> {
         let name = self.file_name.as_str();
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
@@ -119,6 +219,22 @@ impl Options {
 }
 
 /// What is asked for with [`Registry::claim`].
+///
+/// A holder that has a port is told that one: [`within`](Request::within) does not move it.
+///
+/// # Examples
+///
+/// ```
+/// # use portclaim::{Holder, ProjectPath, Registry, Request};
+/// # let dir = tempfile::tempdir()?;
+/// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+/// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+/// let request = Request::new(shop);
+/// let port = registry.claim(&request)?.port();
+/// let request = request.within("20000-20099".parse()?);
+/// assert_eq!(registry.claim(&request)?.port(), port);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(super) holder: Holder,
@@ -128,6 +244,19 @@ pub struct Request {
 
 impl Request {
     /// Asks for a port for `holder`, from the registry's range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = dir.path().to_str().unwrap();
+    /// let registry = Registry::options().range("20000-20099".parse()?).open(root)?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let claim = registry.claim(&Request::new(shop))?;
+    /// assert!(registry.range().contains(claim.port()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(holder: Holder) -> Request {
         Request {
@@ -138,13 +267,44 @@ impl Request {
     }
 
     /// Takes a new port from this range instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, PortRange, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// let range: PortRange = "20000-20099".parse()?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let claim = registry.claim(&Request::new(shop).within(range))?;
+    /// assert!(range.contains(claim.port()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn within(mut self, range: PortRange) -> Request {
         self.range = Some(range);
         self
     }
 
-    /// Takes this port and no other, whatever the range and whatever uses it.
+    /// Takes this port and no other, whatever the range and whatever program uses it. Where it has
+    /// a claim, or the holder has another port, the answer is
+    /// [`ErrorKind::Taken`](crate::ErrorKind::Taken); so it is where a killed process left a claim
+    /// unfinished, until [`Registry::repair`] removes that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{ErrorKind, Holder, Port, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let blog = Holder::new(ProjectPath::from_normal("/home/a/blog")?);
+    /// let port = Port::try_from(3000)?;
+    /// assert_eq!(registry.claim(&Request::new(shop).port(port))?.port(), port);
+    /// let error = registry.claim(&Request::new(blog).port(port)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Taken);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn port(mut self, port: Port) -> Request {
         self.port = Some(port);

@@ -10,7 +10,21 @@ use crate::port::{Port, PortRange};
 use crate::protocol::{committed, read_held};
 use crate::record::Record;
 
-/// What a registry says of one port.
+/// What a registry says of one port; see [`Registry::port_state`].
+///
+/// # Examples
+///
+/// ```
+/// # use portclaim::{Port, Registry};
+/// # let dir = tempfile::tempdir()?;
+/// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+/// # registry.refresh_index()?;
+/// // A claim that its maker did not finish.
+/// std::fs::write(dir.path().join("ports/8888.claim"), "")?;
+/// let state = registry.port_state(Port::try_from(8888)?)?;
+/// assert_eq!((state.claim, state.unsettled), (None, true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortState {
     /// Who holds it.
@@ -23,25 +37,61 @@ pub struct PortState {
 }
 
 /// Figures about a registry.
+///
+/// # Examples
+///
+/// ```
+/// # use portclaim::{Holder, ProjectPath, Registry, Request};
+/// # let dir = tempfile::tempdir()?;
+/// # let root = dir.path().to_str().unwrap();
+/// let registry = Registry::options().range("20000-20099".parse()?).open(root)?;
+/// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+/// let port = registry.claim(&Request::new(shop))?.port();
+/// let summary = registry.summary()?;
+/// assert_eq!((summary.allocated, summary.available), (1, 99));
+/// assert_eq!(summary.next_available, Some(registry.range().after(port)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The range that new ports come from.
     pub range: PortRange,
-    /// Ports that are held, in the range or outside.
+    /// Ports that are held, in the range or outside. Claims that cannot be read do not count.
     pub allocated: u32,
-    /// Ports of the range that have no claim.
+    /// Ports of the range that have no claim, and no entry in the registry file that can be none
+    /// (see [`Notice::Kept`](crate::Notice::Kept)). Programs that use them are not looked for.
     pub available: u32,
-    /// The first port without a claim that the next search comes to; programs that use it
-    /// are not looked for. `None` where there is none.
+    /// The first of the available ports that the next search comes to. `None` where there is none.
     pub next_available: Option<Port>,
 }
 
 impl Registry {
-    /// Returns the record of whoever holds `port`, `None` where nobody does.
+    /// Returns the record of whoever holds `port`, `None` where nobody does. A claim that cannot be
+    /// read counts as nobody's; [`Registry::port_state`] tells that there is one.
+    ///
+    /// A mapping that others wrote into the registry file becomes a claim first.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read.
+    ///
+    /// # Races
+    ///
+    /// The answer held at some moment during the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let record = registry.claim(&Request::new(shop))?.keep();
+    /// assert_eq!(registry.lookup(record.port())?.as_ref(), Some(&record));
+    /// registry.release(&record)?;
+    /// assert_eq!(registry.lookup(record.port())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lookup(&self, port: Port) -> Result<Option<Record>> {
         match self.place_with_file()? {
             Some(place) => {
@@ -55,13 +105,35 @@ impl Registry {
     /// Iterates over the held ports, ascending. A claim that cannot be read is an `Err`
     /// among them and hides no other; one that is not committed is not listed.
     ///
+    /// Mappings that others wrote into the registry file become claims first.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read at all.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read at all. Among the
+    /// records, [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) and `Io` for single claims.
     ///
     /// # Races
     ///
-    /// Claims that are held from the call until the iterator is at its end are all listed.
+    /// Claims that are held from the call until the iterator is at its end are all listed. Each
+    /// record held at some moment while it was read; together they need never have held.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// for (path, port) in [("/home/a/shop", 3001), ("/home/a/blog", 3000)] {
+    ///     let holder = Holder::new(ProjectPath::from_normal(path)?);
+    ///     let _ = registry.claim(&Request::new(holder).port(port.try_into()?))?;
+    /// }
+    /// let mut names = Vec::new();
+    /// for record in registry.records()? {
+    ///     names.push(record?.project().name().to_owned());
+    /// }
+    /// assert_eq!(names, ["blog", "shop"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn records(&self) -> Result<Records<'_>> {
         let Some(place) = self.place_with_file()? else {
             return Ok(Records {
@@ -79,9 +151,25 @@ impl Registry {
 
     /// Returns figures about the registry.
     ///
+    /// Mappings that others wrote into the registry file become claims first.
+    ///
     /// # Errors
     ///
-    /// As [`Registry::records`].
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read.
+    ///
+    /// # Races
+    ///
+    /// The figures are counted one after the other: where claims come and go meanwhile, they need
+    /// not add up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// // A registry that does not exist yet.
+    /// let summary = portclaim::Registry::open("/no-such-directory")?.summary()?;
+    /// assert_eq!((summary.allocated, summary.available), (0, 1112));
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
     pub fn summary(&self) -> Result<Summary> {
         let range = self.range();
         let Some(place) = self.place_with_file()? else {
@@ -112,10 +200,28 @@ impl Registry {
 
     /// Returns what is known of a port: its claim, and whether a program could bind it.
     ///
+    /// A mapping that others wrote into the registry file becomes a claim first.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read or no socket
     /// can be had.
+    ///
+    /// # Races
+    ///
+    /// As [`Registry::lookup`] and [`probe`](crate::probe()), which it calls one after the other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Availability, Port, Registry};
+    /// # let registry = Registry::open("/no-such-directory")?;
+    /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let port = Port::try_from(socket.local_addr()?.port())?;
+    /// let state = registry.port_state(port)?;
+    /// assert_eq!((state.claim, state.availability), (None, Availability::InUse));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn port_state(&self, port: Port) -> Result<PortState> {
         let claim = self.lookup(port)?;
         let unsettled = match self.place()? {
@@ -133,6 +239,15 @@ impl Registry {
 }
 
 /// The held ports of a registry; see [`Registry::records`].
+///
+/// # Examples
+///
+/// ```
+/// let registry = portclaim::Registry::open("/no-such-directory")?;
+/// let mut records: portclaim::Records<'_> = registry.records()?;
+/// assert!(records.next().is_none());
+/// # Ok::<(), portclaim::Error>(())
+/// ```
 pub struct Records<'a> {
     place: Option<&'a Place>,
     ports: std::vec::IntoIter<Port>,
