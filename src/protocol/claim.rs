@@ -33,6 +33,8 @@ pub(super) enum Attempt<D: Dir> {
 pub(super) struct Pending<D: Dir> {
     file: D::File,
     record: Record,
+    /// The record as the claim and the commit hold it.
+    line: Vec<u8>,
 }
 
 /// Whose claim was committed.
@@ -59,10 +61,11 @@ pub(super) fn claim<D: Dir>(
     let Some(file) = create_locked(dir, &name)? else {
         return Ok(Attempt::Taken);
     };
-    let pending = Pending { file, record };
+    let line = record.encode();
+    let pending = Pending { file, record, line };
     let filled = availability(port).and_then(|answer| {
         if answer == Availability::Free {
-            dir.write(&pending.file, &pending.record.encode())
+            dir.write(&pending.file, &pending.line)
                 .at(Op::Write, dir, &name)?;
             if store.is_durable() {
                 // Before the commit is published: a commit never outlives its claim's content.
@@ -179,8 +182,7 @@ impl<D: Dir> Pending<D> {
             // A umask can make it look sealed.
             dir.unseal(&file).at(Op::Permit, dir, staged)?;
         }
-        dir.write(&file, &self.record.encode())
-            .at(Op::Write, dir, staged)?;
+        dir.write(&file, &self.line).at(Op::Write, dir, staged)?;
         if store.is_durable() {
             dir.sync_file(&file).at(Op::Sync, dir, staged)?;
         }
