@@ -202,10 +202,16 @@ impl<D: Dir> Pending<D> {
                     return Ok(Committed::Own(there, file));
                 }
                 Some(Ok(there)) if there.holder() == self.record.holder() => {
-                    if let Some(Ok(claim)) = read_claim(store, there.port())?
-                        && claim.nonce() == there.nonce()
-                    {
-                        return Ok(Committed::Other);
+                    match read_claim(store, there.port())? {
+                        Some(Ok(claim)) if claim.nonce() == there.nonce() => {
+                            return Ok(Committed::Other);
+                        }
+                        // It may well be the holder's.
+                        Some(Err(Corruption::Denied)) => {
+                            let claim = store.ports.path().join(claim_name(there.port()));
+                            return Err(Error::corrupt(claim, Corruption::Denied));
+                        }
+                        _ => {}
                     }
                     if withdraw_commit(store, &there)? == Withdrawal::Busy {
                         pause(round);
