@@ -96,7 +96,13 @@ impl Registry {
             projects: &projects,
         };
         let mut released = Vec::new();
-        for record in self.records()?.flatten() {
+        for record in self.records()? {
+            let record = match record {
+                Ok(record) => record,
+                // No record: a sweep puts it aside, or a person has to look at it.
+                Err(error) if error.kind() == ErrorKind::Corrupt => continue,
+                Err(error) => return Err(error),
+            };
             if let Released::Done(record) = release(
                 &place.store,
                 record.holder(),

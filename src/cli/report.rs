@@ -86,7 +86,7 @@ fn hint(error: &Error) -> Option<String> {
             "the registry must be writable for this; --registry or PORT_REGISTRY_PATH can name one elsewhere".to_owned()
         }
         (ErrorKind::Io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) => {
-            "free some space and try again; nothing was changed".to_owned()
+            "free some space and try again".to_owned()
         }
         (ErrorKind::Io, Some(io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput)) => {
             "something else lies where a file or directory of the registry should be; portclaim doctor tells more".to_owned()

@@ -129,7 +129,7 @@ impl OsDir {
     /// Gives a new file to whom it is for.
     fn give_away(&self, file: &OwnedFd) -> io::Result<()> {
         if let Some(Heir { user, group }) = self.heir {
-            fs::fchown(file, Some(user), Some(group))?;
+            retry_on_intr(|| fs::fchown(file, Some(user), Some(group)))?;
         }
         Ok(())
     }
@@ -254,13 +254,13 @@ impl OsDir {
     /// Takes the permissions of group and others, and the unusual ones, from a file that is open.
     pub(crate) fn make_private(&self, name: &str) -> io::Result<()> {
         let file = Dir::open(self, name)?;
-        fs::fchmod(&file, FILE_MODE)?;
+        retry_on_intr(|| fs::fchmod(&file, FILE_MODE))?;
         Ok(())
     }
 
     /// The same of this directory.
     pub(crate) fn make_self_private(&self) -> io::Result<()> {
-        fs::fchmod(&self.fd, DIR_MODE)?;
+        retry_on_intr(|| fs::fchmod(&self.fd, DIR_MODE))?;
         Ok(())
     }
 
@@ -458,7 +458,7 @@ impl Dir for OsDir {
     fn names(&self) -> io::Result<Vec<String>> {
         self.revalidate();
         let mut names = Vec::new();
-        for entry in fs::Dir::read_from(&self.fd)? {
+        for entry in retry_on_intr(|| fs::Dir::read_from(&self.fd))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name != "." && name != ".." {
                 names.push(name);

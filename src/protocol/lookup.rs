@@ -133,13 +133,16 @@ fn is_claimed<D: Dir>(store: &Store<D>, commit: &Record, bytes: &[u8]) -> Result
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::InvalidInput
-                    | io::ErrorKind::PermissionDenied
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
             ) =>
         {
             Ok(false)
         }
+        // It may well be the holder's, which was told the port.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Error::corrupt(
+            store.ports.path().join(&name),
+            Corruption::Denied,
+        )),
         Err(error) => Err(error).at(Op::Read, &store.ports, &name),
     }
 }
@@ -153,10 +156,20 @@ pub(crate) fn committed<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<R
     })
 }
 
-/// The same, but a claim that cannot be read is an error.
+/// The same, but a claim that cannot be read is an error, and a commit that may not be.
 pub(crate) fn read_held<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<Record>> {
     match read_claim(store, port)? {
-        Some(Ok(claim)) => Ok(is_committed(store, &claim)?.then_some(claim)),
+        Some(Ok(claim)) => {
+            let key = claim.holder().key();
+            match read_record(&store.projects, key)? {
+                Some(Err(Corruption::Denied)) => {
+                    let path = store.projects.path().join(key);
+                    Err(Error::corrupt(path, Corruption::Denied))
+                }
+                Some(Ok(commit)) if commit.nonce() == claim.nonce() => Ok(Some(claim)),
+                Some(_) | None => Ok(None),
+            }
+        }
         // Most likely somebody is writing it at this moment.
         None | Some(Err(Corruption::Empty)) => Ok(None),
         Some(Err(damage)) => Err(Error::corrupt(

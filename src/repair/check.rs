@@ -5,7 +5,7 @@ use std::io;
 use camino::Utf8PathBuf;
 
 use super::{FindingKind, Report};
-use crate::error::{Corruption, Error, Op, Result};
+use crate::error::{Corruption, Error, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
 use crate::index::{self, Document, IndexFile, Loaded};
@@ -13,7 +13,7 @@ use crate::migrate::ESTABLISHED;
 use crate::net::ephemeral_range;
 use crate::place::Place;
 use crate::port::Port;
-use crate::project::hex;
+use crate::project::{Holder, hex};
 use crate::protocol::{Context, Lookup, lookup, marks, read_claim, read_record};
 use crate::record::{Record, SUFFIX, claim_name, claim_port};
 use crate::registry::Registry;
@@ -97,6 +97,21 @@ fn check_meta(path: Utf8PathBuf, meta: Meta, allowed: u32, report: &mut Report) 
     }
 }
 
+/// A record that may not be read: another user's was found already.
+fn check_denied(path: Utf8PathBuf, meta: Meta, report: &mut Report) {
+    if meta.user == rustix::process::geteuid().as_raw() {
+        report.add(
+            FindingKind::Permissions,
+            path,
+            format!(
+                "its mode is {:04o}: {}; chmod 600 makes it readable",
+                meta.mode,
+                Corruption::Denied
+            ),
+        );
+    }
+}
+
 fn check_dirs(place: &Place, report: &mut Report) -> Result<()> {
     for dir in place.own_dirs() {
         let meta = dir.inspect_self().at(Op::Inspect, dir, "")?;
@@ -147,8 +162,7 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
         }
         check_meta(path.clone(), meta, 0o600, report);
         match read_claim(&place.store, port)? {
-            // Found already: it is another user's.
-            Some(Err(Corruption::Denied)) => {}
+            Some(Err(Corruption::Denied)) => check_denied(path, meta, report),
             Some(Err(Corruption::NewerFormat(format))) => {
                 let detail = Corruption::NewerFormat(format).to_string();
                 report.add(FindingKind::LaterFormat, path, detail);
@@ -251,7 +265,7 @@ fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
         }
         check_meta(path.clone(), meta, 0o600, report);
         match commit_damage(place, &name)? {
-            Some(Corruption::Denied) => {}
+            Some(Corruption::Denied) => check_denied(path, meta, report),
             Some(Corruption::NewerFormat(format)) => {
                 let detail = Corruption::NewerFormat(format).to_string();
                 report.add(FindingKind::LaterFormat, path, detail);
@@ -259,7 +273,7 @@ fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
             Some(damage) => report.add(FindingKind::DamagedCommit, path, damage.to_string()),
             None => {
                 if let Some(Ok(record)) = read_record(dir, &name)?
-                    && let Lookup::Dangling(record) = lookup(&place.store, record.holder())?
+                    && let Some(record) = dangling(place, record.holder())?
                 {
                     let detail = format!(
                         "port {} of {} has no such claim any more",
@@ -272,6 +286,16 @@ fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the holder's commit if its claim is not there. One that may not be read may be.
+pub(super) fn dangling(place: &Place, holder: &Holder) -> Result<Option<Record>> {
+    match lookup(&place.store, holder) {
+        Ok(Lookup::Dangling(record)) => Ok(Some(record)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Is asked of a registry at rest: what is staged this moment may be reported.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::check::{commit_damage, inspect, is_key, names};
+use super::check::{commit_damage, dangling, inspect, is_key, names};
 use crate::error::{Corruption, Op, Result};
 use crate::index::{self, Document, is_staged_name};
 use crate::migrate::{self, ESTABLISHED, Only};
@@ -161,7 +161,7 @@ fn mend_dangling(place: &Place) -> Result<()> {
     let dir = &place.store.projects;
     for name in names(dir)? {
         if let Some(Ok(commit)) = read_record(dir, &name)?
-            && let Lookup::Dangling(dangling) = lookup(&place.store, commit.holder())?
+            && let Some(dangling) = dangling(place, commit.holder())?
         {
             withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, |bytes| {
                 Ok(Record::decode(bytes).is_ok_and(|there| there.nonce() == dangling.nonce()))

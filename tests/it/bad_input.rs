@@ -410,7 +410,7 @@ fn on_a_full_disk_a_claim_fails_cleanly_and_all_others_stay() {
             "error: failed to ",
             "[HOME]/.config/litellm/",
             "caused by: No space left on device",
-            "hint: free some space and try again; nothing was changed",
+            "hint: free some space and try again",
         ] {
             assert!(turn.contains(part), "{part} in {turn}");
         }
@@ -976,6 +976,49 @@ fn a_record_that_its_user_may_not_read_stands_in_nobody_elses_way() {
             .stderr_has("of 3 ports, 3 are claimed")
             .code(1)
             .run();
+    }
+}
+
+#[test]
+fn a_project_keeps_its_port_while_its_user_may_not_read_the_claim_or_the_commit() {
+    for is_claim in [true, false] {
+        let test = Test::new();
+        if !test.admit(NOBODY, "an unreadable record") {
+            return;
+        }
+        chmod(test.home(), 0o777);
+        test.mkdir("shop");
+        let told = format!("{}\n", test.port(0));
+        let args = |args: &[&str]| test.args(args).user(NOBODY).any_stderr();
+        args(&["allocate", "shop"]).stdout(&told).run();
+        let path = if is_claim {
+            test.claim(test.port(0))
+        } else {
+            test.commit(test.port(0))
+        };
+        let before = test.records();
+        chmod(&path, 0);
+        for verb in ["allocate", "show", "remove"] {
+            args(&[verb, "shop"])
+                .stderr_has("error: ")
+                .stderr_has(path.file_name().expect("it has one").to_string_lossy())
+                .code(2)
+                .run();
+        }
+        // It is missing, and that is said.
+        args(&["list"]).any_stdout().stderr_has("warning: ").run();
+        for fix in [&["doctor"][..], &["doctor", "--fix"]] {
+            args(fix)
+                .stdout_has("found permissions: ")
+                .stdout_has("its mode is 0000")
+                .code(1)
+                .run();
+        }
+        chmod(&path, 0o600);
+        assert_eq!(test.records(), before);
+        args(&["allocate", "shop"]).stdout(&told).run();
+        args(&["index"]).any_stdout().run();
+        args(&["doctor"]).any_stdout().run();
     }
 }
 
