@@ -90,6 +90,13 @@ pub enum Notice {
         /// Why it is no claim.
         why: String,
     },
+    /// The registry file is long, and was not brought up to date. Something should call
+    /// [`Registry::refresh_when_quiet`](crate::Registry::refresh_when_quiet) soon. Only with
+    /// [`IndexPolicy::Defer`](crate::IndexPolicy::Defer), and not where somebody does already.
+    IndexDeferred {
+        /// The registry file.
+        path: Utf8PathBuf,
+    },
     /// The registry file could not be brought up to date. The claims are not affected.
     IndexBehind {
         /// The registry file.

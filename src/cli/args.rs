@@ -85,7 +85,11 @@ pub(super) enum Command {
         fix: bool,
     },
     /// Write the registry file anew from the claims, and print its path
-    Index,
+    Index {
+        /// Wait until nothing changes any more, and write only what has changed
+        #[arg(long)]
+        when_quiet: bool,
+    },
     /// Print a completion script
     Completions {
         /// The shell

@@ -11,8 +11,17 @@ struct Written<'a> {
     registry: &'a str,
 }
 
-pub(super) fn run(settings: &Settings, registry: &Registry) -> Result<Outcome, Failure> {
-    let path = registry.refresh_index()?;
+pub(super) fn run(
+    settings: &Settings,
+    registry: &Registry,
+    when_quiet: bool,
+) -> Result<Outcome, Failure> {
+    let path = if when_quiet {
+        registry.refresh_when_quiet()?;
+        registry.index_path()
+    } else {
+        registry.refresh_index()?
+    };
     if settings.json {
         print_json(&Written {
             registry: path.as_str(),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use portclaim::{Notice, Registry};
 
 mod allocate;
 mod args;
@@ -10,6 +11,7 @@ mod check;
 mod doctor;
 mod generate;
 mod index;
+mod later;
 mod list;
 mod quick;
 mod remove;
@@ -52,9 +54,20 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Check { port } => check::run(&settings, &registry, *port),
         Command::Reset { yes } => reset::run(&settings, &registry, *yes),
         Command::Doctor { fix } => doctor::run(&settings, &registry, *fix),
-        Command::Index => index::run(&settings, &registry),
+        Command::Index { when_quiet } => index::run(&settings, &registry, *when_quiet),
         Command::Completions { .. } | Command::Man => Ok(Outcome::Yes),
     };
-    report::notices(&registry.take_notices());
+    tell(&settings, &registry);
     answer
+}
+
+/// Tells what the command met, and sees to it that a long registry file follows.
+fn tell(settings: &Settings, registry: &Registry) {
+    let mut notices = registry.take_notices();
+    let count = notices.len();
+    notices.retain(|notice| !matches!(notice, Notice::IndexDeferred { .. }));
+    if notices.len() < count {
+        later::refresh(settings, registry);
+    }
+    report::notices(&notices);
 }

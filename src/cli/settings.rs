@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use portclaim::{ErrorKind, Port, PortRange, ProjectPath, Registry};
+use portclaim::{ErrorKind, IndexPolicy, Port, PortRange, ProjectPath, Registry};
 
 use super::args::Cli;
 use super::report::{Failure, warning};
@@ -44,8 +44,18 @@ impl Settings {
         })
     }
 
+    pub(super) fn registry(&self) -> &Path {
+        &self.registry
+    }
+
+    pub(super) fn range(&self) -> PortRange {
+        self.range
+    }
+
     pub(super) fn open(&self) -> Result<Registry, Failure> {
-        let options = Registry::options().range(self.range);
+        let options = Registry::options()
+            .range(self.range)
+            .index(IndexPolicy::Defer);
         options
             .open_file(&self.registry)
             .map_err(|error| match error.kind() {
@@ -80,6 +90,11 @@ pub(super) fn warn_of_filesystem(registry: &Registry) -> Result<(), Failure> {
 /// Returns whether standard output is a terminal: tables and colour only there.
 pub(super) fn stdout_is_terminal() -> bool {
     std::io::stdout().is_terminal()
+}
+
+/// Returns where this program lies.
+pub(super) fn own_program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
 }
 
 /// Returns whether a person can answer a question.

@@ -129,7 +129,8 @@ pub(crate) struct Marked {
     pub(crate) port: Port,
     change: Change,
     nonce: Nonce,
-    name: String,
+    /// The name of the mark.
+    pub(crate) name: String,
 }
 
 impl Marked {

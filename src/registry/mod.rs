@@ -15,20 +15,17 @@ use crate::place::Place;
 use crate::port::PortRange;
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, ROUNDS_MAX, Refreshed, Released, lookup, lookup_seal, make_durable, marks,
-    pause, refresh, release,
+    Acquired, Lookup, Released, lookup, lookup_seal, make_durable, marks, release,
 };
 use crate::record::Record;
 
 mod options;
+mod refresh;
 mod search;
 mod view;
 
 pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options, Request};
 pub use view::{PortState, Records, Summary};
-
-/// How often the index lock is tried by those who need a refresh of their own: a few seconds.
-const REFRESH_ROUNDS_MAX: u32 = 4 * ROUNDS_MAX;
 
 /// A registry of ports: a directory of claims.
 ///
@@ -45,17 +42,6 @@ const REFRESH_ROUNDS_MAX: u32 = 4 * ROUNDS_MAX;
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
-}
-
-/// What a refresh of the registry file looks at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// What is marked, if anything is.
-    Changes,
-    /// The same, and what others wrote into the file, whether or not something is marked.
-    File,
-    /// All claims.
-    All,
 }
 
 struct Inner {
@@ -315,85 +301,6 @@ impl Registry {
             Released::Done(record) => Some(record),
             Released::Absent | Released::Superseded(_) => None,
         })
-    }
-
-    /// Before a release, what others wrote into the file must have become claims and the file
-    /// must show that: else it would go on saying that the holder has the port.
-    fn adopt_before_release(&self, place: &Place, holder: &Holder) -> Result<()> {
-        let file = self.adopt(place)?;
-        if !file.rewrite || file.port_of(place, self.file_name(), holder)?.is_none() {
-            return Ok(());
-        }
-        drop(file);
-        for round in 0..REFRESH_ROUNDS_MAX {
-            let done = self.refresh(place, Extent::File)? == Refreshed::Done;
-            // Another process may have written it.
-            if done || !self.adopt(place)?.rewrite {
-                return Ok(());
-            }
-            pause(round);
-        }
-        Err(Error::contended(self.index_path()))
-    }
-
-    /// Writes the registry file anew from the claims, and returns its path; [`IndexPolicy`] has an
-    /// example. Where there is no registry, it is created.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read or the file not be
-    /// written; [`ErrorKind::Contended`](crate::ErrorKind::Contended) where another process
-    /// is writing it, and did not come to an end within some seconds.
-    pub fn refresh_index(&self) -> Result<Utf8PathBuf> {
-        let place = self.place_for_writing()?;
-        self.refresh_now(place)?;
-        Ok(self.index_path())
-    }
-
-    /// Refreshes the index by force, and waits a little for another process that is at it.
-    pub(crate) fn refresh_now(&self, place: &Place) -> Result<()> {
-        for round in 0..REFRESH_ROUNDS_MAX {
-            if self.refresh(place, Extent::All)? == Refreshed::Done {
-                return Ok(());
-            }
-            pause(round);
-        }
-        Err(Error::contended(place.store.index.path().join("lock")))
-    }
-
-    fn refresh(&self, place: &Place, extent: Extent) -> Result<Refreshed> {
-        // All claims once; after that, what changes meanwhile.
-        let mut fully = extent == Extent::All;
-        refresh(&place.store, extent != Extent::Changes, |marked| {
-            let fully = std::mem::take(&mut fully);
-            let notices =
-                migrate::write_index(place, self.file_name(), self.range(), marked, fully)?;
-            self.notice(notices);
-            Ok(())
-        })
-    }
-
-    /// After a change: the index follows, if that is wanted. A claim that stands is not taken
-    /// back because of it.
-    pub(crate) fn changed(&self, place: &Place, rewrite: bool) {
-        if self.inner.options.index == IndexPolicy::Mark {
-            return;
-        }
-        let extent = if rewrite {
-            Extent::File
-        } else {
-            Extent::Changes
-        };
-        if let Err(error) = self.refresh(place, extent) {
-            let mut why = error.to_string();
-            if let Some(source) = error.io_error() {
-                why = format!("{why}: {source}");
-            }
-            self.notice(vec![Notice::IndexBehind {
-                path: self.index_path(),
-                why,
-            }]);
-        }
     }
 
     /// Makes claims of what others wrote into the registry file. The file is read only if it

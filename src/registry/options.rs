@@ -44,6 +44,10 @@ pub enum IndexPolicy {
     /// After each change (the default), unless another process is at it, which then does it.
     #[default]
     Refresh,
+    /// After each change while the file is small (up to 256 KiB: some 2,000 projects). What
+    /// changes later is marked, and [`Notice::IndexDeferred`](crate::Notice::IndexDeferred) asks
+    /// for [`Registry::refresh_when_quiet`]: so a claim costs the same however many there are.
+    Defer,
     /// Never: changes are only marked. The next refresh by anybody, or
     /// [`Registry::refresh_index`], shows them.
     Mark,

@@ -450,7 +450,10 @@ impl Judge<'_> {
         self.is_mended = true;
         self.list("after the repair");
         let root = registry::root(self.dir);
-        for (name, may) in [("staging", &[][..]), ("index", &["lock"][..])] {
+        for (name, may) in [
+            ("staging", &[][..]),
+            ("index", &["lock", "turn", "waiter", "written"][..]),
+        ] {
             let names = registry::names(&root.join(name));
             let is_clean = names.iter().all(|name| may.contains(&name.as_str()));
             self.expect(is_clean, || format!("left behind in {name}/: {names:?}"));
