@@ -17,7 +17,7 @@ use camino::Utf8PathBuf;
 use portclaim::{Durability, Holder, IndexPolicy, PortRange, ProjectPath, Registry, Request};
 
 /// Runs of each command that count.
-const RUNS: usize = 200;
+const RUNS: usize = 100;
 const RANGE: &str = "1024-65535";
 const CLAIMS: [usize; 4] = [0, 1_000, 10_000, 60_000];
 

@@ -9,6 +9,7 @@ mod bad_input;
 mod cli;
 mod contention;
 mod crash;
+mod deferred;
 mod doctor;
 mod fuzzed;
 mod harness;
