@@ -144,7 +144,9 @@ impl Request {
         self
     }
 
-    /// Takes this port and no other, whatever the range and whatever uses it.
+    /// Takes this port and no other, whatever the range and whatever program uses it. A claim of
+    /// it that a killed process left is swept first; while another process is claiming it, it is
+    /// tried again for about a second.
     #[must_use]
     pub fn port(mut self, port: Port) -> Request {
         self.port = Some(port);
