@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -57,7 +58,6 @@ pub(crate) enum Op {
     Lock,
     Inspect,
     Permit,
-    Bind,
     Draw,
 }
 
@@ -77,7 +77,6 @@ impl fmt::Display for Op {
             Op::Lock => "lock",
             Op::Inspect => "inspect",
             Op::Permit => "change the permissions of",
-            Op::Bind => "bind",
             Op::Draw => "draw random bytes for",
         })
     }
@@ -159,6 +158,12 @@ enum Inner {
         path: Utf8PathBuf,
         source: io::Error,
     },
+    Bind {
+        /// `None`: every address.
+        address: Option<IpAddr>,
+        port: Port,
+        source: io::Error,
+    },
 }
 
 /// How the ports of an exhausted range are accounted for.
@@ -183,6 +188,15 @@ impl Error {
         Error::new(Inner::Io {
             op,
             path: path.into(),
+            source,
+        })
+    }
+
+    /// `address` is `None` where it was every one.
+    pub(crate) fn bind(address: Option<IpAddr>, port: Port, source: io::Error) -> Error {
+        Error::new(Inner::Bind {
+            address,
+            port,
             source,
         })
     }
@@ -239,7 +253,7 @@ impl Error {
             Inner::InvalidPath { .. } => ErrorKind::InvalidPath,
             Inner::InvalidPort { .. } | Inner::InvalidRange { .. } => ErrorKind::InvalidPort,
             Inner::Contended { .. } => ErrorKind::Contended,
-            Inner::Io { .. } => ErrorKind::Io,
+            Inner::Io { .. } | Inner::Bind { .. } => ErrorKind::Io,
         }
     }
 
@@ -247,7 +261,9 @@ impl Error {
     #[must_use]
     pub fn port(&self) -> Option<Port> {
         match *self.0 {
-            Inner::Taken { port, .. } | Inner::Superseded { port } => Some(port),
+            Inner::Taken { port, .. }
+            | Inner::Superseded { port }
+            | Inner::Bind { port, .. } => Some(port),
             _ => None,
         }
     }
@@ -295,7 +311,7 @@ impl Error {
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match &*self.0 {
-            Inner::Io { source, .. } => Some(source),
+            Inner::Io { source, .. } | Inner::Bind { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -358,6 +374,12 @@ impl fmt::Display for Error {
             Inner::Io { op, path, .. } => {
                 write!(f, "failed to {op} {}", path.as_str().escape_debug())
             }
+            Inner::Bind {
+                address: Some(address),
+                port,
+                ..
+            } => write!(f, "failed to bind {address} port {port}"),
+            Inner::Bind { port, .. } => write!(f, "failed to bind port {port}"),
         }
     }
 }
@@ -371,7 +393,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Inner::Io { source, .. } => Some(source),
+            Inner::Io { source, .. } | Inner::Bind { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -381,7 +403,7 @@ impl From<Error> for io::Error {
     /// Keeps the whole error as the cause, and the system's kind of error.
     fn from(error: Error) -> io::Error {
         let kind = match &*error.0 {
-            Inner::Io { source, .. } => source.kind(),
+            Inner::Io { source, .. } | Inner::Bind { source, .. } => source.kind(),
             Inner::Exhausted(_) | Inner::Taken { .. } => io::ErrorKind::AddrInUse,
             Inner::Superseded { .. } => io::ErrorKind::NotFound,
             Inner::Corrupt { .. } => io::ErrorKind::InvalidData,

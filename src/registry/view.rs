@@ -1,7 +1,7 @@
 //! Looking at a registry: its ports, its figures.
 
 use super::Registry;
-use crate::error::{Error, Op, Result};
+use crate::error::{Error, Result};
 use crate::index::{self, Document, NextAvailable, next_available, present};
 use crate::migrate;
 use crate::net::{Availability, probe};
@@ -122,8 +122,7 @@ impl Registry {
             Some(place) if claim.is_none() => present(&place.store.ports)?.contains(port),
             _ => false,
         };
-        let availability =
-            probe(port).map_err(|error| Error::io(Op::Bind, format!("port {port}"), error))?;
+        let availability = probe(port).map_err(|error| Error::bind(None, port, error))?;
         Ok(PortState {
             claim,
             unsettled,

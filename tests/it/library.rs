@@ -309,6 +309,11 @@ fn a_claim_binds_its_port() {
     assert_eq!(error.kind(), ErrorKind::Io);
     let source = error.io_error().expect("the system's error");
     assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
+    assert_eq!((error.port(), error.path()), (Some(claim.port()), None));
+    assert_eq!(
+        error.to_string(),
+        format!("failed to bind 127.0.0.1 port {}", claim.port())
+    );
     drop(listener);
     let anywhere = Ipv4Addr::UNSPECIFIED.into();
     freed(|| claim.bind()).accept_none();
