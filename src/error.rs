@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Exhausted,
     /// The port belongs to another project.
     Taken,
+    /// The project has another port, which it keeps until that is released.
+    HasAnother,
     /// The claim that was to be released is not there any more.
     Superseded,
     /// A file of the registry does not say what it should.
@@ -132,6 +134,10 @@ enum Inner {
         port: Port,
         by: Option<Record>,
     },
+    HasAnother {
+        wanted: Port,
+        held: Record,
+    },
     Superseded {
         port: Port,
     },
@@ -209,6 +215,10 @@ impl Error {
         Error::new(Inner::Taken { port, by })
     }
 
+    pub(crate) fn has_another(wanted: Port, held: Record) -> Error {
+        Error::new(Inner::HasAnother { wanted, held })
+    }
+
     pub(crate) fn superseded(port: Port) -> Error {
         Error::new(Inner::Superseded { port })
     }
@@ -248,6 +258,7 @@ impl Error {
         match *self.0 {
             Inner::Exhausted(_) => ErrorKind::Exhausted,
             Inner::Taken { .. } => ErrorKind::Taken,
+            Inner::HasAnother { .. } => ErrorKind::HasAnother,
             Inner::Superseded { .. } => ErrorKind::Superseded,
             Inner::Corrupt { .. } => ErrorKind::Corrupt,
             Inner::InvalidPath { .. } => ErrorKind::InvalidPath,
@@ -257,11 +268,12 @@ impl Error {
         }
     }
 
-    /// Returns the port that the failure is about.
+    /// Returns the port that the failure is about: where a certain one was asked for, that one.
     #[must_use]
     pub fn port(&self) -> Option<Port> {
         match *self.0 {
             Inner::Taken { port, .. }
+            | Inner::HasAnother { wanted: port, .. }
             | Inner::Superseded { port }
             | Inner::Bind { port, .. } => Some(port),
             _ => None,
@@ -285,6 +297,15 @@ impl Error {
     pub fn taken_by(&self) -> Option<&Record> {
         match &*self.0 {
             Inner::Taken { by, .. } => by.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the record of the port that the project has, where it was to be given another.
+    #[must_use]
+    pub fn held(&self) -> Option<&Record> {
+        match &*self.0 {
+            Inner::HasAnother { held, .. } => Some(held),
             _ => None,
         }
     }
@@ -344,6 +365,12 @@ impl fmt::Display for Error {
                 )
             }
             Inner::Taken { port, by: None } => write!(f, "port {port} is taken"),
+            Inner::HasAnother { wanted, held } => write!(
+                f,
+                "{} has port {} already, and can be given port {wanted} only when that is released",
+                held.project().as_str().escape_debug(),
+                held.port()
+            ),
             Inner::Superseded { port } => {
                 write!(
                     f,
@@ -405,6 +432,7 @@ impl From<Error> for io::Error {
         let kind = match &*error.0 {
             Inner::Io { source, .. } | Inner::Bind { source, .. } => source.kind(),
             Inner::Exhausted(_) | Inner::Taken { .. } => io::ErrorKind::AddrInUse,
+            Inner::HasAnother { .. } => io::ErrorKind::AlreadyExists,
             Inner::Superseded { .. } => io::ErrorKind::NotFound,
             Inner::Corrupt { .. } => io::ErrorKind::InvalidData,
             Inner::InvalidPath { .. } | Inner::InvalidPort { .. } | Inner::InvalidRange { .. } => {

@@ -56,7 +56,10 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let mut failure = Failure::new(&error.to_string());
-        if matches!(error.kind(), ErrorKind::Exhausted | ErrorKind::Taken) {
+        if matches!(
+            error.kind(),
+            ErrorKind::Exhausted | ErrorKind::Taken | ErrorKind::HasAnother
+        ) {
             failure.code = 1;
         }
         let mut source = std::error::Error::source(&error);

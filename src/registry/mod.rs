@@ -149,7 +149,8 @@ impl Registry {
     ///
     /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) where the range has no port left,
     /// [`ErrorKind::Taken`](crate::ErrorKind::Taken) where a certain port was asked for and
-    /// is not to be had, [`ErrorKind::Io`](crate::ErrorKind::Io) and
+    /// is not to be had, [`ErrorKind::HasAnother`](crate::ErrorKind::HasAnother) where the holder
+    /// has another one, [`ErrorKind::Io`](crate::ErrorKind::Io) and
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where the registry cannot be used.
     /// After an error the holder has no port that it had not before, unless the disk failed
     /// to undo what it had failed to keep; then the next claim or repair settles it.
@@ -175,8 +176,8 @@ impl Registry {
         let place = self.place_for_writing()?;
         let seen = lookup_seal(&place.store, &request.holder)?;
         if let Lookup::Held(record, flushed) = seen {
-            if request.port.is_some_and(|port| port != record.port()) {
-                return Err(Error::taken(record.port(), Some(record)));
+            if let Some(wanted) = request.port.filter(|&port| port != record.port()) {
+                return Err(Error::has_another(wanted, record));
             }
             make_durable(&place.store, &record, flushed)?;
             return Ok(Claim::new(self.clone(), record, false));

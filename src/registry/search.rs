@@ -36,7 +36,7 @@ impl Registry {
         for round in 0..=EXHAUSTED_ROUNDS_MAX {
             match acquire(&place.store, holder, &mut Only::new(port), quarantine)? {
                 Acquired::Existing(record) if record.port() != port => {
-                    return Err(Error::taken(record.port(), Some(record)));
+                    return Err(Error::has_another(port, record));
                 }
                 Acquired::Exhausted => {}
                 acquired => return Ok(acquired),

@@ -398,8 +398,17 @@ fn a_port_that_is_another_holders_is_refused_by_name() {
     let error = registry
         .claim(&Request::new(shop.clone()).port(wanted))
         .expect_err("it has another");
-    assert_eq!(error.kind(), ErrorKind::Taken);
-    assert_eq!(error.taken_by(), Some(&held));
+    assert_eq!(error.kind(), ErrorKind::HasAnother);
+    assert_eq!(error.port(), Some(wanted));
+    assert_eq!((error.held(), error.taken_by()), (Some(&held), None));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{} has port {} already, and can be given port {wanted} only when that is released",
+            shop.project(),
+            held.port()
+        )
+    );
     assert_eq!(registry.lookup(wanted).expect("readable"), None);
     scene.assert_settled();
 }
