@@ -328,6 +328,12 @@ impl Error {
         }
     }
 
+    /// Returns whether the system refused a call for one of these reasons.
+    pub(crate) fn is_from(&self, kinds: &[io::ErrorKind]) -> bool {
+        self.io_error()
+            .is_some_and(|error| kinds.contains(&error.kind()))
+    }
+
     /// Returns the system's error, where the system refused a call.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {

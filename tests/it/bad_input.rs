@@ -976,6 +976,21 @@ fn a_record_that_its_user_may_not_read_stands_in_nobody_elses_way() {
             .stderr_has("of 3 ports, 3 are claimed")
             .code(1)
             .run();
+        // Nor in the way of a repair, whatever became of the other file.
+        if !is_claim {
+            test.write(test.claim(test.port(0)), "damage\n");
+        }
+        test.write(test.claim(test.port(1)), "damage\n");
+        test.args(["doctor", "--fix"])
+            .user(NOBODY)
+            .stdout_has("found owner: ")
+            .any_stderr()
+            .code(1)
+            .run();
+        test.args(["show", "blog"])
+            .user(NOBODY)
+            .stdout(format!("{}\n", test.port(1)))
+            .run();
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use portclaim::{
     Availability, Claim, Corruption, DEFAULT_FILE_NAME, Durability, Error, ErrorKind, Finding,
     FindingKind, Holder, IndexPolicy, Notice, Port, PortRange, ProjectPath, Record, Registry,
@@ -484,6 +484,43 @@ fn threads_that_claim_a_certain_port_for_one_holder_are_all_told_it() {
         assert_eq!(new.into_inner(), 1, "{handles:?}: one of them got it new");
         scene.assert_settled();
     }
+}
+
+#[test]
+fn a_commit_of_a_later_format_does_not_stop_the_repair_of_all_others() {
+    let scene = Scene::new(8);
+    let registry = scene.registry();
+    let commits = scene.root().join("projects");
+    let [shop, blog] = ["shop", "blog"].map(|name| claim(&registry, &scene.holder(name)).keep());
+    let later = "{\"format\":2}\n";
+    let is_shops = |path: &Utf8PathBuf| {
+        std::fs::read_to_string(path).is_ok_and(|text| text.contains(shop.project().as_str()))
+    };
+    let commit = names(&commits)
+        .iter()
+        .map(|name| commits.join(name))
+        .find(is_shops)
+        .expect("its commit");
+    std::fs::remove_file(&commit).expect("the commit");
+    std::fs::write(&commit, later).expect("to write it");
+    for record in [&shop, &blog] {
+        let claim = scene.root().join(format!("ports/{}.claim", record.port()));
+        std::fs::write(claim, "damage\n").expect("to damage it");
+    }
+
+    let report = registry.repair().expect("a repair");
+    let left = |finding: &&Finding| !finding.fixed && finding.kind != FindingKind::EphemeralRange;
+    let left: Vec<_> = report.findings.iter().filter(left).collect();
+    assert!(
+        matches!(left[..], [Finding { kind: FindingKind::LaterFormat, path, .. }] if *path == commit),
+        "{report:?}"
+    );
+    let again = registry
+        .find(blog.holder())
+        .expect("readable")
+        .expect("a port");
+    assert_eq!(again.port(), blog.port());
+    assert_eq!(std::fs::read_to_string(&commit).expect("the commit"), later);
 }
 
 #[test]
