@@ -11,6 +11,7 @@ pub(crate) mod os;
 #[cfg(test)]
 pub(crate) mod sim;
 pub(crate) mod slot;
+mod special;
 
 /// What the protocol needs of a directory. One call is one step: between two calls, any
 /// other process may act. The real directory ([`os::OsDir`]) and a simulated one
