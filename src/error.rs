@@ -334,6 +334,14 @@ impl Error {
             .is_some_and(|error| kinds.contains(&error.kind()))
     }
 
+    /// Returns the whole text, with what the system says.
+    pub(crate) fn with_cause(&self) -> String {
+        match self.io_error() {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Returns the system's error, where the system refused a call.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {

@@ -168,6 +168,18 @@ fn describe(notice: &Notice) -> (String, Option<String>) {
                 escape(backup.as_str())
             )),
         ),
+        Notice::NotTakenOver { path, why } => (
+            format!(
+                "the registry file {} could not be taken over: {}",
+                escape(path.as_str()),
+                escape(why)
+            ),
+            Some(
+                "its projects are shown with the ports that it gives them; they are theirs for good once \
+                 portclaim can write there"
+                    .to_owned(),
+            ),
+        ),
         Notice::Damaged {
             path,
             why,

@@ -20,6 +20,7 @@ use crate::protocol::{
 };
 use crate::record::Record;
 
+mod look;
 mod options;
 mod search;
 mod view;
@@ -204,24 +205,27 @@ impl Registry {
 
     /// Returns the record of the holder's port, `None` where it has none.
     ///
-    /// A mapping that others wrote into the registry file becomes a claim first.
+    /// A mapping that others wrote into the registry file becomes a claim first. Where nothing can
+    /// be written, it is told all the same; see [`Notice::NotTakenOver`].
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) and [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt)
     /// where the registry cannot be read.
     pub fn find(&self, holder: &Holder) -> Result<Option<Record>> {
-        let Some(place) = self.place_with_file()? else {
-            return Ok(None);
-        };
-        if let Lookup::Held(record, _) = lookup(&place.store, holder)? {
+        if let Some(place) = self.place()?
+            && let Lookup::Held(record, _) = lookup(&place.store, holder)?
+        {
             return Ok(Some(record));
         }
-        self.adopt_and_refresh(place)?;
-        Ok(match lookup(&place.store, holder)? {
-            Lookup::Held(record, _) => Some(record),
-            _ => None,
-        })
+        let look = self.look()?;
+        if let Some(place) = look.place
+            && let Lookup::Held(record, _) = lookup(&place.store, holder)?
+        {
+            return Ok(Some(record));
+        }
+        let mut unadopted = look.unadopted.records.into_values();
+        Ok(unadopted.find(|record| record.holder() == holder))
     }
 
     /// Releases exactly this claim, never a later one of the same port or holder.
@@ -329,13 +333,9 @@ impl Registry {
             Extent::Changes
         };
         if let Err(error) = self.refresh(place, extent) {
-            let mut why = error.to_string();
-            if let Some(source) = error.io_error() {
-                why = format!("{why}: {source}");
-            }
             self.notice(vec![Notice::IndexBehind {
                 path: self.index_path(),
-                why,
+                why: error.with_cause(),
             }]);
         }
     }
