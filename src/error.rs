@@ -311,6 +311,21 @@ impl Error {
     }
 
     /// Returns how the ports of an exhausted range are accounted for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, Port, PortRange, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// # let request = Request::new(Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+    /// let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let used = Port::new(server.local_addr()?.port()).unwrap();
+    /// let registry = Registry::options().range(PortRange::new(used, used)?).open(root)?;
+    /// let error = registry.claim(&request).unwrap_err();
+    /// assert_eq!(error.exhaustion().unwrap().in_use, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn exhaustion(&self) -> Option<&Exhaustion> {
         match &*self.0 {
@@ -320,6 +335,21 @@ impl Error {
     }
 
     /// Returns what is wrong with the content of a file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Corruption, Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// # let request = Request::new(Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+    /// let registry = Registry::open(&root)?;
+    /// let port = registry.claim(&request)?.port();
+    /// std::fs::write(root.join(format!("ports/{port}.claim")), "{\"format\":")?;
+    /// let error = registry.records()?.find_map(Result::err).unwrap();
+    /// assert_eq!(error.corruption(), Some(&Corruption::Torn));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn corruption(&self) -> Option<&Corruption> {
         match &*self.0 {

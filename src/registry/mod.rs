@@ -92,11 +92,32 @@ impl Registry {
     }
 
     /// Returns the default options, to be changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Durability, Registry};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// let options = Registry::options().range("20000-20099".parse()?);
+    /// let registry = options.durability(Durability::Volatile).open(root)?;
+    /// assert_eq!(registry.range().len(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn options() -> Options {
         Options::default()
     }
 
     /// Returns the directory of the registry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::Registry;
+    /// let registry = Registry::options().open_file("/no-such-directory/ports.json")?;
+    /// assert_eq!(registry.root(), "/no-such-directory");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn root(&self) -> &Utf8Path {
         &self.inner.root
@@ -109,6 +130,15 @@ impl Registry {
     }
 
     /// Returns the range that new ports come from.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{PortRange, Registry};
+    /// let registry = Registry::open("/no-such-directory")?;
+    /// assert_eq!(registry.range(), PortRange::DEFAULT);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn range(&self) -> PortRange {
         self.inner.options.range
@@ -120,6 +150,21 @@ impl Registry {
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the directory cannot be opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::Registry;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// let registry = Registry::open(root)?;
+    /// let filesystem = registry.filesystem()?.expect("the directory exists");
+    /// if !filesystem.locks() {
+    ///     eprintln!("{filesystem}: what killed processes leave is not swept here");
+    /// }
+    /// assert_eq!(Registry::open("/no-such-directory")?.filesystem()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn filesystem(&self) -> Result<Option<Filesystem>> {
         if let Some(place) = self.place()? {
             return Ok(Some(place.root.filesystem().clone()));
@@ -132,6 +177,21 @@ impl Registry {
     }
 
     /// Takes the notices that have gathered: what operations met besides their results.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Notice, Registry};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// std::fs::write(root.join("port_registry.json"), r#"{"mappings": {"/home/a/shop": 9000}}"#)?;
+    /// let registry = Registry::open(root)?;
+    /// assert_eq!(registry.records()?.count(), 1);
+    /// let notices = registry.take_notices();
+    /// assert!(matches!(notices[..], [Notice::TakenOver { claims: 1, .. }]));
+    /// assert!(registry.take_notices().is_empty(), "they are taken once");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(
@@ -233,6 +293,20 @@ impl Registry {
     /// # Errors
     ///
     /// [`ErrorKind::Superseded`](crate::ErrorKind::Superseded) where it is not there any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// # let request = Request::new(Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+    /// let registry = Registry::open(root)?;
+    /// let record = registry.claim(&request)?.keep();
+    /// registry.release(&record)?;
+    /// assert_eq!(registry.lookup(record.port())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(&self, record: &Record) -> Result<()> {
         let Some(place) = self.place()? else {
             return Err(Error::superseded(record.port()));
@@ -292,6 +366,20 @@ impl Registry {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read or the file not be
     /// written; [`ErrorKind::Contended`](crate::ErrorKind::Contended) where another process
     /// is writing it, and did not come to an end within about a second.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, IndexPolicy, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// # let request = Request::new(Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+    /// let registry = Registry::options().index(IndexPolicy::Mark).open(root)?;
+    /// registry.claim(&request)?.keep();
+    /// assert!(!registry.index_path().exists());
+    /// assert!(registry.refresh_index()?.exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refresh_index(&self) -> Result<Utf8PathBuf> {
         let place = self.place_for_writing()?;
         self.refresh_now(place)?;
