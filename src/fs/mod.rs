@@ -8,6 +8,7 @@ pub(crate) mod canonical;
 pub(crate) mod fingerprint;
 pub(crate) mod mount;
 pub(crate) mod os;
+pub(crate) mod registry_file;
 #[cfg(test)]
 pub(crate) mod sim;
 pub(crate) mod slot;

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 
 use super::Registry;
 use crate::error::{Error, Result};
+use crate::fs::registry_file::registry_file;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::Durability;
@@ -80,7 +81,7 @@ impl Options {
     /// As [`Options::open`], and [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) where
     /// the path is a directory, a link to nothing, or not UTF-8.
     pub fn open_file(self, path: impl AsRef<Path>) -> Result<Registry> {
-        let (root, name) = crate::fs::canonical::registry_file(path.as_ref())?;
+        let (root, name) = registry_file(path.as_ref())?;
         self.file_name(name).open(root)
     }
 
