@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
-use crate::error::{Error, Op, Result};
+use crate::error::{Error, Result};
 use crate::net::listen;
 use crate::port::Port;
 use crate::record::Record;
@@ -168,8 +168,7 @@ impl Claim {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bind_to(&self, address: IpAddr) -> Result<TcpListener> {
-        listen(self.port(), address)
-            .map_err(|error| Error::io(Op::Bind, format!("{address} port {}", self.port()), error))
+        listen(self.port(), address).map_err(|error| Error::bind(Some(address), self.port(), error))
     }
 
     /// Returns the record, and leaves the claim standing.

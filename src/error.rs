@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -49,6 +50,8 @@ pub enum ErrorKind {
     /// The port that was asked for has a claim already, or the holder has another port.
     /// [`Error::port`] is the port that stands in the way.
     Taken,
+    /// The project has another port, which it keeps until that is released.
+    HasAnother,
     /// The claim that was to be released is not there any more.
     Superseded,
     /// A file of the registry does not say what it should.
@@ -79,7 +82,6 @@ pub(crate) enum Op {
     Lock,
     Inspect,
     Permit,
-    Bind,
     Draw,
 }
 
@@ -99,7 +101,6 @@ impl fmt::Display for Op {
             Op::Lock => "lock",
             Op::Inspect => "inspect",
             Op::Permit => "change the permissions of",
-            Op::Bind => "bind",
             Op::Draw => "draw random bytes for",
         })
     }
@@ -167,6 +168,10 @@ enum Inner {
         port: Port,
         by: Option<Record>,
     },
+    HasAnother {
+        wanted: Port,
+        held: Record,
+    },
     Superseded {
         port: Port,
     },
@@ -191,6 +196,12 @@ enum Inner {
     Io {
         op: Op,
         path: Utf8PathBuf,
+        source: io::Error,
+    },
+    Bind {
+        /// `None`: every address.
+        address: Option<IpAddr>,
+        port: Port,
         source: io::Error,
     },
 }
@@ -238,12 +249,25 @@ impl Error {
         })
     }
 
+    /// `address` is `None` where it was every one.
+    pub(crate) fn bind(address: Option<IpAddr>, port: Port, source: io::Error) -> Error {
+        Error::new(Inner::Bind {
+            address,
+            port,
+            source,
+        })
+    }
+
     pub(crate) fn exhausted(exhaustion: Exhaustion) -> Error {
         Error::new(Inner::Exhausted(exhaustion))
     }
 
     pub(crate) fn taken(port: Port, by: Option<Record>) -> Error {
         Error::new(Inner::Taken { port, by })
+    }
+
+    pub(crate) fn has_another(wanted: Port, held: Record) -> Error {
+        Error::new(Inner::HasAnother { wanted, held })
     }
 
     pub(crate) fn superseded(port: Port) -> Error {
@@ -290,17 +314,17 @@ impl Error {
         match *self.0 {
             Inner::Exhausted(_) => ErrorKind::Exhausted,
             Inner::Taken { .. } => ErrorKind::Taken,
+            Inner::HasAnother { .. } => ErrorKind::HasAnother,
             Inner::Superseded { .. } => ErrorKind::Superseded,
             Inner::Corrupt { .. } => ErrorKind::Corrupt,
             Inner::InvalidPath { .. } => ErrorKind::InvalidPath,
             Inner::InvalidPort { .. } | Inner::InvalidRange { .. } => ErrorKind::InvalidPort,
             Inner::Contended { .. } => ErrorKind::Contended,
-            Inner::Io { .. } => ErrorKind::Io,
+            Inner::Io { .. } | Inner::Bind { .. } => ErrorKind::Io,
         }
     }
 
-    /// Returns the port that is taken ([`ErrorKind::Taken`]) or whose claim is gone
-    /// ([`ErrorKind::Superseded`]).
+    /// Returns the port that the failure is about: where a certain one was asked for, that one.
     ///
     /// ```
     /// # use portclaim::{Holder, ProjectPath, Registry, Request};
@@ -315,7 +339,10 @@ impl Error {
     #[must_use]
     pub fn port(&self) -> Option<Port> {
         match *self.0 {
-            Inner::Taken { port, .. } | Inner::Superseded { port } => Some(port),
+            Inner::Taken { port, .. }
+            | Inner::HasAnother { wanted: port, .. }
+            | Inner::Superseded { port }
+            | Inner::Bind { port, .. } => Some(port),
             _ => None,
         }
     }
@@ -358,8 +385,31 @@ impl Error {
         }
     }
 
-    /// Returns how the ports of an exhausted range are accounted for ([`ErrorKind::Exhausted`]);
-    /// [`Exhaustion`] has an example.
+    /// Returns the record of the port that the project has, where it was to be given another.
+    #[must_use]
+    pub fn held(&self) -> Option<&Record> {
+        match &*self.0 {
+            Inner::HasAnother { held, .. } => Some(held),
+            _ => None,
+        }
+    }
+
+    /// Returns how the ports of an exhausted range are accounted for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, Port, PortRange, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// # let request = Request::new(Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+    /// let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let used = Port::new(server.local_addr()?.port()).unwrap();
+    /// let registry = Registry::options().range(PortRange::new(used, used)?).open(root)?;
+    /// let error = registry.claim(&request).unwrap_err();
+    /// assert_eq!(error.exhaustion().unwrap().in_use, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn exhaustion(&self) -> Option<&Exhaustion> {
         match &*self.0 {
@@ -368,13 +418,41 @@ impl Error {
         }
     }
 
-    /// Returns what is wrong with a file's content ([`ErrorKind::Corrupt`]); [`Corruption`] has an
-    /// example.
+    /// Returns what is wrong with the content of a file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Corruption, Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// # let request = Request::new(Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+    /// let registry = Registry::open(&root)?;
+    /// let port = registry.claim(&request)?.port();
+    /// std::fs::write(root.join(format!("ports/{port}.claim")), "{\"format\":")?;
+    /// let error = registry.records()?.find_map(Result::err).unwrap();
+    /// assert_eq!(error.corruption(), Some(&Corruption::Torn));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn corruption(&self) -> Option<&Corruption> {
         match &*self.0 {
             Inner::Corrupt { why, .. } => Some(why),
             _ => None,
+        }
+    }
+
+    /// Returns whether the system refused a call for one of these reasons.
+    pub(crate) fn is_from(&self, kinds: &[io::ErrorKind]) -> bool {
+        self.io_error()
+            .is_some_and(|error| kinds.contains(&error.kind()))
+    }
+
+    /// Returns the whole text, with what the system says.
+    pub(crate) fn with_cause(&self) -> String {
+        match self.io_error() {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
         }
     }
 
@@ -387,7 +465,7 @@ impl Error {
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match &*self.0 {
-            Inner::Io { source, .. } => Some(source),
+            Inner::Io { source, .. } | Inner::Bind { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -420,6 +498,12 @@ impl fmt::Display for Error {
                 )
             }
             Inner::Taken { port, by: None } => write!(f, "port {port} is taken"),
+            Inner::HasAnother { wanted, held } => write!(
+                f,
+                "{} has port {} already, and can be given port {wanted} only when that is released",
+                held.project().as_str().escape_debug(),
+                held.port()
+            ),
             Inner::Superseded { port } => {
                 write!(
                     f,
@@ -450,6 +534,12 @@ impl fmt::Display for Error {
             Inner::Io { op, path, .. } => {
                 write!(f, "failed to {op} {}", path.as_str().escape_debug())
             }
+            Inner::Bind {
+                address: Some(address),
+                port,
+                ..
+            } => write!(f, "failed to bind {address} port {port}"),
+            Inner::Bind { port, .. } => write!(f, "failed to bind port {port}"),
         }
     }
 }
@@ -463,7 +553,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Inner::Io { source, .. } => Some(source),
+            Inner::Io { source, .. } | Inner::Bind { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -473,8 +563,9 @@ impl From<Error> for io::Error {
     /// Keeps the whole error as the cause, and the system's kind of error.
     fn from(error: Error) -> io::Error {
         let kind = match &*error.0 {
-            Inner::Io { source, .. } => source.kind(),
+            Inner::Io { source, .. } | Inner::Bind { source, .. } => source.kind(),
             Inner::Exhausted(_) | Inner::Taken { .. } => io::ErrorKind::AddrInUse,
+            Inner::HasAnother { .. } => io::ErrorKind::AlreadyExists,
             Inner::Superseded { .. } => io::ErrorKind::NotFound,
             Inner::Corrupt { .. } => io::ErrorKind::InvalidData,
             Inner::InvalidPath { .. } | Inner::InvalidPort { .. } | Inner::InvalidRange { .. } => {

@@ -37,6 +37,15 @@ pub enum Notice {
         /// How many of its mappings became claims.
         claims: usize,
     },
+    /// What others wrote into the registry file could not become claims, because nothing can be
+    /// written: the disk is full or read-only, or this user may not. Who asks is told what the file
+    /// says. The nonce of such records is no claim's, so that they cannot be released.
+    NotTakenOver {
+        /// The registry file.
+        path: Utf8PathBuf,
+        /// What was refused.
+        why: String,
+    },
     /// The registry file was damaged: it was backed up, and is derived from the claims again.
     Damaged {
         /// The registry file.
@@ -112,6 +121,7 @@ impl Notice {
     pub(crate) fn is_same_event(&self, other: &Notice) -> bool {
         match (self, other) {
             (Notice::TakenOver { path, .. }, Notice::TakenOver { path: again, .. })
+            | (Notice::NotTakenOver { path, .. }, Notice::NotTakenOver { path: again, .. })
             | (Notice::Damaged { path, .. }, Notice::Damaged { path: again, .. }) => path == again,
             _ => self == other,
         }

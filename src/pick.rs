@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{Error, Exhaustion, Op, Result};
+use crate::error::{Error, Exhaustion, Result};
 use crate::index::{PortSet, next_available, present};
 use crate::net::{Availability, probe};
 use crate::place::Place;
@@ -119,8 +119,7 @@ impl Picker for RangePicker<'_> {
             // The holder had it: what uses it is most likely the holder's own server.
             return Ok(Availability::Free);
         }
-        let answer =
-            probe(port).map_err(|error| Error::io(Op::Bind, format!("port {port}"), error))?;
+        let answer = probe(port).map_err(|error| Error::bind(None, port, error))?;
         if answer == Availability::Free {
             // Earlier than the commit, so that no kill leaves the turn behind.
             self.place.turn().advance(self.last, port, self.range);

@@ -39,6 +39,9 @@ const FORMAT: u32 = 1;
 pub struct Nonce([u8; 16]);
 
 impl Nonce {
+    /// No claim's: that of a mapping in the registry file that is no claim yet.
+    pub(crate) const NONE: Nonce = Nonce([0; 16]);
+
     #[cfg(test)]
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Nonce {
         Nonce(bytes)

@@ -56,7 +56,10 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let mut failure = Failure::new(&error.to_string());
-        if matches!(error.kind(), ErrorKind::Exhausted | ErrorKind::Taken) {
+        if matches!(
+            error.kind(),
+            ErrorKind::Exhausted | ErrorKind::Taken | ErrorKind::HasAnother
+        ) {
             failure.code = 1;
         }
         let mut source = std::error::Error::source(&error);
@@ -165,6 +168,18 @@ fn describe(notice: &Notice) -> (String, Option<String>) {
                 escape(backup.as_str())
             )),
         ),
+        Notice::NotTakenOver { path, why } => (
+            format!(
+                "the registry file {} could not be taken over: {}",
+                escape(path.as_str()),
+                escape(why)
+            ),
+            Some(
+                "its projects are shown with the ports that it gives them; they are theirs for good once \
+                 portclaim can write there"
+                    .to_owned(),
+            ),
+        ),
         Notice::Damaged {
             path,
             why,
@@ -181,6 +196,21 @@ fn describe(notice: &Notice) -> (String, Option<String>) {
                 escape(backup.as_str())
             )),
         ),
+        Notice::IndexBehind { path, why } => (
+            format!(
+                "the registry file {} could not be brought up to date: {}",
+                escape(path.as_str()),
+                escape(why)
+            ),
+            Some("the claims are not affected; portclaim index tries again".to_owned()),
+        ),
+        entry => describe_entry(entry),
+    }
+}
+
+/// Describes what became of one entry of the registry file.
+fn describe_entry(notice: &Notice) -> (String, Option<String>) {
+    match notice {
         Notice::Adopted { project, port } => (
             format!(
                 "{} has port {port} now, as somebody wrote into the registry file",
@@ -228,14 +258,6 @@ fn describe(notice: &Notice) -> (String, Option<String>) {
                 escape(key)
             ),
             None,
-        ),
-        Notice::IndexBehind { path, why } => (
-            format!(
-                "the registry file {} could not be brought up to date: {}",
-                escape(path.as_str()),
-                escape(why)
-            ),
-            Some("the claims are not affected; portclaim index tries again".to_owned()),
         ),
         _ => (
             "something happened that this version cannot describe".to_owned(),

@@ -8,9 +8,11 @@ pub(crate) mod canonical;
 pub(crate) mod fingerprint;
 pub(crate) mod mount;
 pub(crate) mod os;
+pub(crate) mod registry_file;
 #[cfg(test)]
 pub(crate) mod sim;
 pub(crate) mod slot;
+mod special;
 
 /// What the protocol needs of a directory. One call is one step: between two calls, any
 /// other process may act. The real directory ([`os::OsDir`]) and a simulated one

@@ -27,9 +27,6 @@ const READ_LEN: usize = 2048;
 /// How much of a long file is searched at once, bytes.
 const SEARCH_LEN: usize = 64 * 1024;
 
-/// Most things of one name that are moved aside.
-const SPECIALS_MAX: u32 = 10_000;
-
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct OsDir {
@@ -152,59 +149,6 @@ impl OsDir {
         self.give_away(&dir.fd)?;
         self.sync()?;
         Ok(dir)
-    }
-
-    /// Moves anything but a regular file to the directory `to`, under its own name or with a
-    /// number, and returns whether it did. A claim that has taken the name meanwhile stays: a
-    /// directory is named so that nothing else can be moved, and what else was moved is looked
-    /// at, and put back if it is a regular file.
-    pub(crate) fn move_special(&self, name: &str, to: &OsDir) -> io::Result<bool> {
-        let is_dir = match self.inspect(name) {
-            Ok(meta) => meta.is_dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let from = if is_dir {
-            format!("{name}/")
-        } else {
-            name.to_owned()
-        };
-        for number in 0..SPECIALS_MAX {
-            let new = if number == 0 {
-                name.to_owned()
-            } else {
-                format!("{name}.{number}")
-            };
-            match self.rename_new(&from, to, &new) {
-                Ok(()) if !is_dir && to.inspect(&new)?.is_file => {
-                    to.publish(&new, self, name)?;
-                    return Ok(false);
-                }
-                Ok(()) => return Ok(true),
-                Err(Errno::EXIST) => {}
-                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Errno::EXIST.into())
-    }
-
-    /// Renames a file of any kind to a name that is not taken.
-    fn rename_new(&self, name: &str, to: &OsDir, new: &str) -> rustix::io::Result<()> {
-        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-        {
-            let flags = fs::RenameFlags::NOREPLACE;
-            match retry_on_intr(|| fs::renameat_with(&self.fd, name, &to.fd, new, flags)) {
-                Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
-                answer => return answer,
-            }
-        }
-        // What is moved is no claim, and where it goes nobody else puts anything by this name.
-        match fs::statat(&to.fd, new, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Err(Errno::EXIST),
-            Err(Errno::NOENT) => retry_on_intr(|| fs::renameat(&self.fd, name, &to.fd, new)),
-            Err(error) => Err(error),
-        }
     }
 
     /// Returns the file system that the directory lies on.

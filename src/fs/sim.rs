@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     AnyNameMeans,
     /// `publish` replaces: `rename` without `NOREPLACE`.
     PublishReplaces,
+    /// The first lock fails, and by then somebody has removed the file, and another has its name.
+    FirstLockFails,
     /// The first flush of a directory fails, and later ones succeed, as on Linux.
     FirstSyncFails,
 }
@@ -34,6 +36,7 @@ struct State {
     inodes: Vec<Inode>,
     dirs: Vec<BTreeMap<String, usize>>,
     opens: usize,
+    locks: usize,
     syncs: usize,
     faults: Vec<Fault>,
 }
@@ -201,6 +204,17 @@ impl Dir for SimDir {
         self.step(|state| {
             if state.has(Fault::LocksGranted) {
                 return Ok(true);
+            }
+            state.locks += 1;
+            if state.locks == 1 && state.has(Fault::FirstLockFails) {
+                let other = state.inodes.len();
+                state.inodes.push(Inode::default());
+                for named in state.dirs[self.dir].values_mut() {
+                    if *named == file.inode {
+                        *named = other;
+                    }
+                }
+                return Err(io::Error::other("no lock is left"));
             }
             let lock = &mut state.inodes[file.inode].lock;
             let got = lock.is_none() || *lock == Some(file.open);

@@ -15,9 +15,11 @@ use crate::protocol::Context;
 
 mod only;
 mod source;
+mod unadopted;
 mod write;
 
 pub(crate) use only::Only;
+pub(crate) use unadopted::{Unadopted, unadopted};
 pub(crate) use write::{establish, read, write_index};
 
 use source::Source;

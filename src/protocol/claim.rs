@@ -128,8 +128,11 @@ fn lock_new<D: Dir>(dir: &D, name: &str, file: &D::File) -> Result<bool> {
             Ok(false) if dir.means(name, file).at(Op::Inspect, dir, name)? => pause(round),
             Ok(false) => return Ok(false),
             Err(error) => {
-                // It was never locked, so nobody takes it for a claim: removed, if it can be.
-                let _ = dir.remove(name);
+                // It was never locked, so nobody takes it for a claim: removed, if it can be, and
+                // if nobody has done it and claimed the port since.
+                if dir.means(name, file).unwrap_or(false) {
+                    let _ = dir.remove(name);
+                }
                 return Err(error).at(Op::Lock, dir, name);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::testing::{Fixed, held, holder, port, ports, quarantine, store};
 use super::*;
+use crate::fs::sim::Fault;
 use crate::port::Port;
 use crate::record::{Record, claim_name};
 
@@ -149,6 +150,13 @@ fn a_frozen_claimer_does_not_hold_a_release_up() {
     assert_eq!(held(&store, "/a"), None);
     drop(frozen);
     assert_eq!(sweep(&store, quarantine).expect("sweep").freed, [port(1)]);
+}
+
+#[test]
+fn a_claim_that_cannot_be_locked_is_removed_and_no_other_one() {
+    let [store] = store(&[Fault::FirstLockFails]);
+    acquire(&store, &holder("/a"), &mut Fixed::new(&[1]), quarantine).expect_err("no lock");
+    assert_eq!(ports(&store), [1], "another's");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::protocol::{
 };
 use crate::record::Record;
 
+mod look;
 mod options;
 mod refresh;
 mod search;
@@ -92,12 +93,33 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Returns the default options, to be changed; [`Options`] has an example.
+    /// Returns the default options, to be changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Durability, Registry};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// let options = Registry::options().range("20000-20099".parse()?);
+    /// let registry = options.durability(Durability::Volatile).open(root)?;
+    /// assert_eq!(registry.range().len(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn options() -> Options {
         Options::default()
     }
 
-    /// Returns the registry's directory, as it was given; [`Options::open_file`] has an example.
+    /// Returns the directory of the registry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::Registry;
+    /// let registry = Registry::options().open_file("/no-such-directory/ports.json")?;
+    /// assert_eq!(registry.root(), "/no-such-directory");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn root(&self) -> &Utf8Path {
         &self.inner.root
@@ -114,7 +136,16 @@ impl Registry {
         self.inner.root.join(&self.inner.options.file_name)
     }
 
-    /// Returns the range that new ports come from; [`Options::range`] has an example.
+    /// Returns the range that new ports come from.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{PortRange, Registry};
+    /// let registry = Registry::open("/no-such-directory")?;
+    /// assert_eq!(registry.range(), PortRange::DEFAULT);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn range(&self) -> PortRange {
         self.inner.options.range
@@ -126,6 +157,21 @@ impl Registry {
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the directory cannot be opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::Registry;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// let registry = Registry::open(root)?;
+    /// let filesystem = registry.filesystem()?.expect("the directory exists");
+    /// if !filesystem.locks() {
+    ///     eprintln!("{filesystem}: what killed processes leave is not swept here");
+    /// }
+    /// assert_eq!(Registry::open("/no-such-directory")?.filesystem()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn filesystem(&self) -> Result<Option<Filesystem>> {
         if let Some(place) = self.place()? {
             return Ok(Some(place.root.filesystem().clone()));
@@ -137,8 +183,22 @@ impl Registry {
         }
     }
 
-    /// Takes the notices that have gathered in this registry and its clones: what operations met
-    /// besides their results. [`Notice`] has an example.
+    /// Takes the notices that have gathered: what operations met besides their results.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Notice, Registry};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// std::fs::write(root.join("port_registry.json"), r#"{"mappings": {"/home/a/shop": 9000}}"#)?;
+    /// let registry = Registry::open(root)?;
+    /// assert_eq!(registry.records()?.count(), 1);
+    /// let notices = registry.take_notices();
+    /// assert!(matches!(notices[..], [Notice::TakenOver { claims: 1, .. }]));
+    /// assert!(registry.take_notices().is_empty(), "they are taken once");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(
@@ -157,7 +217,8 @@ impl Registry {
     ///
     /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) where the range has no port left,
     /// [`ErrorKind::Taken`](crate::ErrorKind::Taken) where a certain port was asked for and
-    /// is not to be had, [`ErrorKind::Contended`](crate::ErrorKind::Contended) where others kept it
+    /// is not to be had, [`ErrorKind::HasAnother`](crate::ErrorKind::HasAnother) where the holder
+    /// has another one, [`ErrorKind::Contended`](crate::ErrorKind::Contended) where others kept it
     /// from an answer, [`ErrorKind::Io`](crate::ErrorKind::Io) and
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) where the registry cannot be used.
     /// After an error the holder has no port that it had not before, with one exception: a claim
@@ -184,8 +245,8 @@ impl Registry {
         let place = self.place_for_writing()?;
         let seen = lookup_seal(&place.store, &request.holder)?;
         if let Lookup::Held(record, flushed) = seen {
-            if request.port.is_some_and(|port| port != record.port()) {
-                return Err(Error::taken(record.port(), Some(record)));
+            if let Some(wanted) = request.port.filter(|&port| port != record.port()) {
+                return Err(Error::has_another(wanted, record));
             }
             make_durable(&place.store, &record, flushed)?;
             return Ok(Claim::new(self.clone(), record, false));
@@ -210,8 +271,10 @@ impl Registry {
         Ok(Claim::new(self.clone(), record, is_new))
     }
 
-    /// Returns the record of the holder's port, `None` where it has none. It held at some moment
-    /// during the call. A mapping that others wrote into the registry file becomes a claim first.
+    /// Returns the record of the holder's port, `None` where it has none.
+    ///
+    /// A mapping that others wrote into the registry file becomes a claim first. Where nothing can
+    /// be written, it is told all the same; see [`Notice::NotTakenOver`].
     ///
     /// # Errors
     ///
@@ -231,17 +294,19 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn find(&self, holder: &Holder) -> Result<Option<Record>> {
-        let Some(place) = self.place_with_file()? else {
-            return Ok(None);
-        };
-        if let Lookup::Held(record, _) = lookup(&place.store, holder)? {
+        if let Some(place) = self.place()?
+            && let Lookup::Held(record, _) = lookup(&place.store, holder)?
+        {
             return Ok(Some(record));
         }
-        self.adopt_and_refresh(place)?;
-        Ok(match lookup(&place.store, holder)? {
-            Lookup::Held(record, _) => Some(record),
-            _ => None,
-        })
+        let look = self.look()?;
+        if let Some(place) = look.place
+            && let Lookup::Held(record, _) = lookup(&place.store, holder)?
+        {
+            return Ok(Some(record));
+        }
+        let mut unadopted = look.unadopted.records.into_values();
+        Ok(unadopted.find(|record| record.holder() == holder))
     }
 
     /// Releases exactly this claim, never a later one of the same port or holder. The
@@ -251,6 +316,20 @@ impl Registry {
     ///
     /// [`ErrorKind::Superseded`](crate::ErrorKind::Superseded) where it is not there any more;
     /// otherwise as [`Registry::release_holder`], whose races it shares.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = camino::Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
+    /// # let request = Request::new(Holder::new(ProjectPath::from_normal("/home/a/shop")?));
+    /// let registry = Registry::open(root)?;
+    /// let record = registry.claim(&request)?.keep();
+    /// registry.release(&record)?;
+    /// assert_eq!(registry.lookup(record.port())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(&self, record: &Record) -> Result<()> {
         let Some(place) = self.place()? else {
             return Err(Error::superseded(record.port()));

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 
 use super::Registry;
 use crate::error::{Error, Result};
+use crate::fs::registry_file::registry_file;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::Durability;
@@ -165,7 +166,7 @@ impl Options {
     /// # Ok::<(), portclaim::Error>(())
     /// ```
     pub fn open_file(self, path: impl AsRef<Path>) -> Result<Registry> {
-        let (root, name) = crate::fs::canonical::registry_file(path.as_ref())?;
+        let (root, name) = registry_file(path.as_ref())?;
         self.file_name(name).open(root)
     }
 
@@ -290,10 +291,9 @@ impl Request {
         self
     }
 
-    /// Takes this port and no other, whatever the range and whatever program uses it. Where it has
-    /// a claim, or the holder has another port, the answer is
-    /// [`ErrorKind::Taken`](crate::ErrorKind::Taken); so it is where a killed process left a claim
-    /// unfinished, until [`Registry::repair`] removes that.
+    /// Takes this port and no other, whatever the range and whatever program uses it. A claim of
+    /// it that a killed process left is swept first; while another process is claiming it, it is
+    /// tried again for about a second.
     ///
     /// # Examples
     ///

@@ -113,13 +113,9 @@ impl Registry {
             Extent::Changes
         };
         if let Err(error) = self.refresh(place, extent) {
-            let mut why = error.to_string();
-            if let Some(source) = error.io_error() {
-                why = format!("{why}: {source}");
-            }
             self.notice(vec![Notice::IndexBehind {
                 path: self.index_path(),
-                why,
+                why: error.with_cause(),
             }]);
         }
     }

@@ -9,14 +9,21 @@ use crate::place::Place;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, ROUNDS_MAX, acquire, acquire_after, committed, lookup_seal, pause, sweep,
-    sweep_port,
+    Acquired, Lookup, ROUNDS_MAX, Swept, acquire, acquire_after, committed, lookup_seal, pause,
+    sweep, sweep_port,
 };
 
-/// How often an exhausted range is searched: once more than others are given time to settle.
+/// How often an exhausted range, or a port that is claimed, is tried: once more than others are
+/// given time to settle.
 const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
 
+/// How often a port is tried again whose claim was nobody's when it was looked at: it was released
+/// this moment, or cannot be read and stays.
+const LOOKS_MAX: u32 = 3;
+
 impl Registry {
+    /// Takes this port and no other. Where it has a claim that is not another holder's, that is
+    /// swept, and the port tried again.
     pub(super) fn acquire_port(
         &self,
         place: &Place,
@@ -24,16 +31,30 @@ impl Registry {
         port: Port,
     ) -> Result<Acquired> {
         let _ = self;
-        let acquired = acquire(&place.store, holder, &mut Only::new(port), || {
-            place.quarantine()
-        })?;
-        match acquired {
-            Acquired::Existing(record) if record.port() != port => {
-                Err(Error::taken(record.port(), Some(record)))
+        let quarantine = || place.quarantine();
+        let mut looks = 0;
+        for round in 0..=EXHAUSTED_ROUNDS_MAX {
+            match acquire(&place.store, holder, &mut Only::new(port), quarantine)? {
+                Acquired::Existing(record) if record.port() != port => {
+                    return Err(Error::has_another(port, record));
+                }
+                Acquired::Exhausted => {}
+                acquired => return Ok(acquired),
             }
-            Acquired::Exhausted => Err(Error::taken(port, committed(&place.store, port)?)),
-            acquired => Ok(acquired),
+            match sweep_port(&place.store, port, quarantine)? {
+                Swept::Removed | Swept::Quarantined => {}
+                // It may be given up yet, or be this holder's.
+                Swept::Busy => pause(round),
+                Swept::Kept => match committed(&place.store, port)? {
+                    Some(by) if by.holder() != holder => return Err(Error::taken(port, Some(by))),
+                    // Another process of the holder was first.
+                    Some(_) => {}
+                    None if looks == LOOKS_MAX => break,
+                    None => looks += 1,
+                },
+            }
         }
+        Err(Error::taken(port, None))
     }
 
     /// Searches the range; if it is exhausted, sweeps once and searches again.

@@ -1,8 +1,10 @@
 //! Looking at a registry: its ports, its figures.
 
+use std::collections::BTreeMap;
+
 use super::Registry;
-use crate::error::{Error, Op, Result};
-use crate::index::{self, Document, NextAvailable, next_available, present};
+use crate::error::{Error, Result};
+use crate::index::{self, Document, NextAvailable, PortSet, next_available, present};
 use crate::migrate;
 use crate::net::{Availability, probe};
 use crate::place::Place;
@@ -93,12 +95,12 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lookup(&self, port: Port) -> Result<Option<Record>> {
-        match self.place_with_file()? {
-            Some(place) => {
-                self.adopt_and_refresh(place)?;
-                committed(&place.store, port)
-            }
-            None => Ok(None),
+        let mut look = self.look()?;
+        match look.unadopted.records.remove(&port) {
+            Some(record) => Ok(Some(record)),
+            None => look
+                .place
+                .map_or(Ok(None), |place| committed(&place.store, port)),
         }
     }
 
@@ -135,18 +137,7 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn records(&self) -> Result<Records<'_>> {
-        let Some(place) = self.place_with_file()? else {
-            return Ok(Records {
-                place: None,
-                ports: Vec::new().into_iter(),
-            });
-        };
-        self.adopt_and_refresh(place)?;
-        let ports: Vec<Port> = present(&place.store.ports)?.iter().collect();
-        Ok(Records {
-            place: Some(place),
-            ports: ports.into_iter(),
-        })
+        self.look()?.into_records()
     }
 
     /// Returns figures about the registry.
@@ -172,24 +163,26 @@ impl Registry {
     /// ```
     pub fn summary(&self) -> Result<Summary> {
         let range = self.range();
-        let Some(place) = self.place_with_file()? else {
-            return Ok(Summary {
-                range,
-                allocated: 0,
-                available: range.len(),
-                next_available: Some(range.first()),
-            });
+        let mut look = self.look()?;
+        let (mut taken, document, last) = match look.place {
+            Some(place) => (
+                present(&place.store.ports)?,
+                migrate::read(place, self.file_name())?,
+                place.turn().last(),
+            ),
+            None => (PortSet::new(), look.unadopted.document.take(), None),
         };
-        let allocated = self.records()?.flatten().count();
-        let present = present(&place.store.ports)?;
-        let document = migrate::read(place, self.file_name())?;
+        for &port in look.unadopted.records.keys() {
+            taken.insert(port);
+        }
+        let allocated = look.into_records()?.flatten().count();
         let spared = document.as_ref().map(index::spared).unwrap_or_default();
         let written = match document.as_ref().map(Document::next_available) {
             Some(NextAvailable::Port(port)) => Some(port),
             Some(NextAvailable::Missing | NextAvailable::Invalid) | None => None,
         };
-        let start = next_available(place.turn().last(), written, range);
-        let is_free = |&port: &Port| !present.contains(port) && !spared.contains(port);
+        let start = next_available(last, written, range);
+        let is_free = |&port: &Port| !taken.contains(port) && !spared.contains(port);
         Ok(Summary {
             range,
             allocated: u32::try_from(allocated).unwrap_or(u32::MAX),
@@ -228,8 +221,7 @@ impl Registry {
             Some(place) if claim.is_none() => present(&place.store.ports)?.contains(port),
             _ => false,
         };
-        let availability =
-            probe(port).map_err(|error| Error::io(Op::Bind, format!("port {port}"), error))?;
+        let availability = probe(port).map_err(|error| Error::bind(None, port, error))?;
         Ok(PortState {
             claim,
             unsettled,
@@ -249,17 +241,22 @@ impl Registry {
 /// # Ok::<(), portclaim::Error>(())
 /// ```
 pub struct Records<'a> {
-    place: Option<&'a Place>,
-    ports: std::vec::IntoIter<Port>,
+    pub(super) place: Option<&'a Place>,
+    pub(super) ports: std::vec::IntoIter<Port>,
+    /// Those of the ports that are no claims; see [`Look`](super::look::Look).
+    pub(super) unadopted: BTreeMap<Port, Record>,
 }
 
 impl Iterator for Records<'_> {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Result<Record>> {
-        let place = self.place?;
         loop {
-            match read_held(&place.store, self.ports.next()?) {
+            let port = self.ports.next()?;
+            if let Some(record) = self.unadopted.remove(&port) {
+                return Some(Ok(record));
+            }
+            match read_held(&self.place?.store, port) {
                 Ok(None) => {}
                 Ok(Some(record)) => return Some(Ok(record)),
                 Err(error) => return Some(Err(error)),

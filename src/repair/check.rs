@@ -197,11 +197,13 @@ fn kind_of(meta: Meta) -> &'static str {
     }
 }
 
-/// Returns why a claim is not committed.
+/// Returns why a claim is not committed; `None` also where its commit is a later version's or
+/// another user's, who alone can tell.
 fn uncommitted(place: &Place, claim: &Record) -> Result<Option<&'static str>> {
     Ok(
         match read_record(&place.store.projects, claim.holder().key())? {
             Some(Ok(commit)) if commit.nonce() == claim.nonce() => None,
+            Some(Err(Corruption::NewerFormat(_) | Corruption::Denied)) => None,
             Some(Ok(_)) => Some("its project holds another port"),
             Some(Err(_)) => Some("its commit cannot be read"),
             None => Some("it has no commit"),
@@ -289,7 +291,7 @@ fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
 }
 
 /// Returns the holder's commit if its claim is not there. One that may not be read may be.
-pub(super) fn dangling(place: &Place, holder: &Holder) -> Result<Option<Record>> {
+fn dangling(place: &Place, holder: &Holder) -> Result<Option<Record>> {
     match lookup(&place.store, holder) {
         Ok(Lookup::Dangling(record)) => Ok(Some(record)),
         Ok(_) => Ok(None),

@@ -1,9 +1,10 @@
 //! Mends what can be mended. Nothing is deleted that anybody wrote into.
 
 use std::collections::BTreeMap;
+use std::io;
 
-use super::check::{commit_damage, dangling, inspect, is_key, names};
-use crate::error::{Corruption, Op, Result};
+use super::check::{commit_damage, inspect, is_key, names};
+use crate::error::{Corruption, ErrorKind, Op, Result};
 use crate::index::{self, Document, is_staged_name};
 use crate::migrate::{self, ESTABLISHED, Only};
 use crate::place::Place;
@@ -109,8 +110,8 @@ fn mend_claims(place: &Place, name_of_file: &str, file: Option<&Document>) -> Re
             && is_gone
             && orphan.is_none_or(|orphan| orphan == *holder)
         {
-            let only = match lookup(&place.store, holder)? {
-                Lookup::Dangling(commit) if commit.port() == port => Only::new(port),
+            let only = match look(place, holder)? {
+                Some(Lookup::Dangling(commit)) if commit.port() == port => Only::new(port),
                 _ => Only::if_still(port, || still_shown(place, name_of_file, holder, port)),
             };
             reclaim(place, holder, only, port)?;
@@ -147,21 +148,35 @@ fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port
     Ok(known)
 }
 
+/// Looks `holder`'s port up; `None` where that cannot be known, because its commit is a later
+/// version's or another user's. It is left alone, and stops nobody else's repair.
+fn look(place: &Place, holder: &Holder) -> Result<Option<Lookup>> {
+    match lookup(&place.store, holder) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+        Err(error) if error.is_from(&[io::ErrorKind::PermissionDenied]) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Gives `holder` the port again, if it has none and the port can be had.
 fn reclaim(place: &Place, holder: &Holder, mut only: Only<'_>, port: Port) -> Result<()> {
-    if matches!(lookup(&place.store, holder)?, Lookup::Held(..)) {
+    if matches!(look(place, holder)?, None | Some(Lookup::Held(..))) {
         return Ok(());
     }
     sweep_port(&place.store, port, || place.quarantine())?;
-    acquire(&place.store, holder, &mut only, || place.quarantine())?;
-    Ok(())
+    match acquire(&place.store, holder, &mut only, || place.quarantine()) {
+        // Its commit has changed since it was looked up.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Contended) => Ok(()),
+        answer => answer.map(drop),
+    }
 }
 
 fn mend_dangling(place: &Place) -> Result<()> {
     let dir = &place.store.projects;
     for name in names(dir)? {
         if let Some(Ok(commit)) = read_record(dir, &name)?
-            && let Some(dangling) = dangling(place, commit.holder())?
+            && let Some(Lookup::Dangling(dangling)) = look(place, commit.holder())?
         {
             withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, |bytes| {
                 Ok(Record::decode(bytes).is_ok_and(|there| there.nonce() == dangling.nonce()))

@@ -301,6 +301,13 @@ fn reads_work(test: &Test) -> String {
     )
 }
 
+/// Prepares a call of a shell script to which the registry is on a read-only file system.
+fn read_only<'a>(test: &'a Test, script: &str) -> Option<Call<'a>> {
+    let mount = "mount --bind \"$HOME/.config\" \"$HOME/.config\"\n\
+                 mount -o remount,ro,bind \"$HOME/.config\"\n";
+    test.mounting(&format!("{mount}{script}"), "a read-only file system")
+}
+
 #[test]
 fn on_a_read_only_file_system_everything_can_be_read_and_nothing_is_changed() {
     let test = three_projects();
@@ -308,16 +315,14 @@ fn on_a_read_only_file_system_everything_can_be_read_and_nothing_is_changed() {
     let before = test.records();
     let readable = reads_work(&test);
     let script = format!(
-        "mount --bind \"$HOME/.config\" \"$HOME/.config\"\n\
-         mount -o remount,ro,bind \"$HOME/.config\"\n\
-         {readable}\
+        "{readable}\
          \"$portclaim\" doctor | grep -q healthy\n\
          for command in 'allocate new' 'remove shop' 'reset --yes'; do\n\
              echo \"== $command\"\n\
              \"$portclaim\" $command 2>&1 && echo 0 || echo $?\n\
          done\n"
     );
-    let Some(call) = test.mounting(&script, "a read-only file system") else {
+    let Some(call) = read_only(&test, &script) else {
         return;
     };
     let said = call.any_stdout().run().stdout;
@@ -336,23 +341,196 @@ fn on_a_read_only_file_system_everything_can_be_read_and_nothing_is_changed() {
     test.args(["doctor"]).stdout_has("healthy").run();
 }
 
-#[test]
-fn a_registry_that_cannot_be_taken_over_is_left_as_it_is() {
-    let test = Test::new();
-    let original = python_registry((8888, 9999), [("/p/shop", "9")], 10);
+/// Writes the Python system's registry file of three projects, the third on the first one's port,
+/// and returns its text.
+fn python_projects(test: &Test) -> String {
+    let mapping = |name, index| {
+        let path = test.mkdir(name);
+        let path = path.to_str().expect("UTF-8").to_owned();
+        (path, test.port(index).to_string())
+    };
+    let mappings = [mapping("shop", 0), mapping("blog", 1), mapping("twin", 0)];
+    let mappings = mappings.iter().map(|(path, port)| (&**path, &**port));
+    let original = python_registry((test.port(0), test.port(7)), mappings, test.port(2));
     test.write_registry(&original);
-    let script = "mount --bind \"$HOME/.config\" \"$HOME/.config\"\n\
-                  mount -o remount,ro,bind \"$HOME/.config\"\n\
-                  \"$portclaim\" list\n";
-    let Some(call) = test.mounting(script, "a read-only file system") else {
+    original
+}
+
+/// A script that runs these commands one after the other, and prints what each says.
+fn one_by_one(commands: &[&str]) -> String {
+    let run = |command: &&str| {
+        format!(
+            "echo '== {command}'; \"$portclaim\" {command} 2>&1 && echo 'exit 0' || echo \"exit $?\"\n"
+        )
+    };
+    commands.iter().map(run).collect()
+}
+
+/// The commands that are tried before a take-over, one by one.
+fn before_take_over(test: &Test) -> String {
+    let check = format!("check {}", test.port(1));
+    let commands = ["list", "show shop", "show blog", "show twin", &check];
+    one_by_one(&[&commands[..], &["allocate shop", "remove shop"]].concat())
+}
+
+/// Asserts that the registry file of [`python_projects`] was read as it is, though nothing could
+/// be written, for this reason.
+fn assert_read_as_it_is(test: &Test, said: &str, why: &str) {
+    let answers: Vec<&str> = said.split("== ").skip(1).collect();
+    assert_eq!(answers.len(), 7, "{said}");
+    let [first, second, next] = [0, 1, 2].map(|index| test.port(index));
+    let ports = format!(
+        "PORT\tNAME\tPATH\tLISTENING\tBY\n{first}\tshop\t[HOME]/shop\tno\t\n{second}\tblog\t[HOME]/blog\tno\t\n"
+    );
+    let expected = [
+        (
+            format!(
+                "Allocated ports:  2\nAvailable ports:  6\nNext available:   {next}\n\n{ports}"
+            ),
+            0,
+        ),
+        (format!("show shop\n{first}\n"), 0),
+        (format!("show blog\n{second}\n"), 0),
+        ("[HOME]/twin has no port\n".to_owned(), 1),
+        (
+            format!("{second}: claimed by blog ([HOME]/blog), free\n"),
+            1,
+        ),
+        ("error: failed to ".to_owned(), 2),
+        ("error: failed to ".to_owned(), 2),
+    ];
+    let warning = "warning: the registry file [HOME]/.config/litellm/port_registry.json could not be taken over: ";
+    for (answer, (text, code)) in answers.iter().zip(expected) {
+        assert!(answer.contains(&text), "{text} in {answer}");
+        assert!(answer.ends_with(&format!("\nexit {code}\n")), "{answer}");
+        assert!(answer.contains(why), "{answer}");
+        assert_eq!(
+            answer.matches(warning).count(),
+            usize::from(code < 2),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn a_registry_on_a_read_only_file_system_is_read_before_it_was_taken_over() {
+    let test = Test::new();
+    let original = python_projects(&test);
+    let Some(call) = read_only(&test, &before_take_over(&test)) else {
         return;
     };
-    call.stderr_has("[HOME]/.config/litellm")
-        .stderr_has("Read-only file system")
-        .code(2)
-        .run();
+    let said = call.any_stdout().run().stdout;
+    assert_read_as_it_is(&test, &said, "Read-only file system");
     assert_eq!(test.read(test.registry()), original.as_bytes());
     assert_eq!(entries(&test.root()), [test.registry()]);
+    test.args(["show", "shop"])
+        .stdout(format!("{}\n", test.port(0)))
+        .stderr_has("took [HOME]/.config/litellm/port_registry.json over: 2 of its projects")
+        .run();
+}
+
+#[test]
+fn a_registry_on_a_full_disk_is_read_before_it_was_taken_over() {
+    for (what, option, fill) in [
+        (
+            "a full disk",
+            "size=64k",
+            "dd if=/dev/zero of=\"$HOME/.config/fill\" bs=4096 2>/dev/null || true",
+        ),
+        (
+            "a disk without inodes",
+            "nr_inodes=20",
+            "number=0\n\
+             while touch \"$HOME/.config/fill$number\" 2>/dev/null; do number=$((number + 1)); done",
+        ),
+    ] {
+        let test = Test::new();
+        let original = python_projects(&test);
+        let script = format!(
+            "cp -a \"$HOME/.config\" \"$HOME/copy\"\n\
+             mount -t tmpfs -o {option} tmpfs \"$HOME/.config\"\n\
+             cp -a \"$HOME/copy/.\" \"$HOME/.config\"\n\
+             {fill}\n{}\
+             cmp \"$HOME/.config/litellm/port_registry.json\" \"$HOME/copy/litellm/port_registry.json\"\n\
+             rm \"$HOME/.config/fill\"*\n\
+             test \"$(\"$portclaim\" show blog 2>/dev/null)\" = {}\n\
+             \"$portclaim\" doctor >/dev/null\n",
+            before_take_over(&test),
+            test.port(1)
+        );
+        let Some(call) = test.mounting(&script, what) else {
+            return;
+        };
+        let said = call.any_stdout().run().stdout;
+        assert_read_as_it_is(&test, &said, "No space left on device");
+        assert_eq!(test.read(test.registry()), original.as_bytes());
+    }
+}
+
+#[test]
+fn a_registry_that_may_not_be_written_is_read_before_it_was_taken_over() {
+    let test = Test::new();
+    if !test.admit(NOBODY, "a registry that may not be written") {
+        return;
+    }
+    let original = python_projects(&test);
+    let script = before_take_over(&test);
+    let said = test.shell(&script).user(NOBODY).any_stdout().run().stdout;
+    assert_read_as_it_is(&test, &said, "Permission denied");
+    assert_eq!(test.read(test.registry()), original.as_bytes());
+    assert_eq!(entries(&test.root()), [test.registry()]);
+}
+
+#[test]
+fn what_others_wrote_is_read_where_it_cannot_become_claims() {
+    let test = three_projects();
+    let late = test.port(5);
+    let mut file = test.registry_json();
+    file["mappings"]["/p/late"] = late.into();
+    // Theirs is the claim's port, whatever somebody wrote.
+    file["mappings"]["/p/twin"] = test.port(0).into();
+    let shop = test.path("shop");
+    file["mappings"][shop.to_str().expect("UTF-8")] = test.port(6).into();
+    test.write_registry(file.to_string());
+    let script = one_by_one(&["list", "show /p/late", "show shop", "show /p/twin"]);
+    let Some(call) = read_only(&test, &script) else {
+        return;
+    };
+    let said = call.any_stdout().run().stdout;
+    let answers: Vec<&str> = said.split("== ").skip(1).collect();
+    for (answer, parts) in answers.iter().zip([
+        [
+            "Allocated ports:  4\n",
+            &format!("{late}\tlate\t/p/late\t"),
+            "exit 0\n",
+        ],
+        ["Read-only file system", &format!("{late}\n"), "exit 0\n"],
+        ["show shop", &format!("{}\n", test.port(0)), "exit 0\n"],
+        ["Read-only file system", "/p/twin has no port", "exit 1\n"],
+    ]) {
+        for part in parts {
+            assert!(answer.contains(part), "{part} in {answer}");
+        }
+    }
+    assert_eq!(answers.len(), 4, "{said}");
+}
+
+#[test]
+fn a_damaged_registry_file_on_a_read_only_file_system_hides_no_claim() {
+    let test = three_projects();
+    let damaged = format!("{{\"mappings\": {{\"/p/late\": {}, \"", test.port(5));
+    test.write_registry(&damaged);
+    let Some(call) = read_only(&test, &one_by_one(&["list", "show /p/late", "show shop"])) else {
+        return;
+    };
+    let said = call.any_stdout().run().stdout;
+    for (answer, port) in said.split("== ").skip(1).zip([2, 5, 0]) {
+        assert!(answer.contains(&test.port(port).to_string()), "{answer}");
+        assert!(answer.ends_with("exit 0\n"), "{answer}");
+    }
+    assert!(said.contains("Allocated ports:  4\n"), "{said}");
+    assert!(said.contains("could not be taken over"), "{said}");
+    assert_eq!(test.read(test.registry()), damaged.as_bytes());
 }
 
 #[test]
@@ -975,6 +1153,21 @@ fn a_record_that_its_user_may_not_read_stands_in_nobody_elses_way() {
             .user(NOBODY)
             .stderr_has("of 3 ports, 3 are claimed")
             .code(1)
+            .run();
+        // Nor in the way of a repair, whatever became of the other file.
+        if !is_claim {
+            test.write(test.claim(test.port(0)), "damage\n");
+        }
+        test.write(test.claim(test.port(1)), "damage\n");
+        test.args(["doctor", "--fix"])
+            .user(NOBODY)
+            .stdout_has("found owner: ")
+            .any_stderr()
+            .code(1)
+            .run();
+        test.args(["show", "blog"])
+            .user(NOBODY)
+            .stdout(format!("{}\n", test.port(1)))
             .run();
     }
 }

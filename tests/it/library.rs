@@ -11,10 +11,11 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use portclaim::{
     Availability, Claim, Corruption, DEFAULT_FILE_NAME, Durability, Error, ErrorKind, Finding,
-    FindingKind, Holder, IndexPolicy, Notice, PortRange, ProjectPath, Record, Registry, Request,
+    FindingKind, Holder, IndexPolicy, Notice, Port, PortRange, ProjectPath, Record, Registry,
+    Request,
 };
 
 use crate::scene::{Scene, Stop, names, port, rounds};
@@ -308,6 +309,11 @@ fn a_claim_binds_its_port() {
     assert_eq!(error.kind(), ErrorKind::Io);
     let source = error.io_error().expect("the system's error");
     assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
+    assert_eq!((error.port(), error.path()), (Some(claim.port()), None));
+    assert_eq!(
+        error.to_string(),
+        format!("failed to bind 127.0.0.1 port {}", claim.port())
+    );
     drop(listener);
     let anywhere = Ipv4Addr::UNSPECIFIED.into();
     freed(|| claim.bind()).accept_none();
@@ -392,10 +398,129 @@ fn a_port_that_is_another_holders_is_refused_by_name() {
     let error = registry
         .claim(&Request::new(shop.clone()).port(wanted))
         .expect_err("it has another");
-    assert_eq!(error.kind(), ErrorKind::Taken);
-    assert_eq!(error.taken_by(), Some(&held));
+    assert_eq!(error.kind(), ErrorKind::HasAnother);
+    assert_eq!(error.port(), Some(wanted));
+    assert_eq!((error.held(), error.taken_by()), (Some(&held), None));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{} has port {} already, and can be given port {wanted} only when that is released",
+            shop.project(),
+            held.port()
+        )
+    );
     assert_eq!(registry.lookup(wanted).expect("readable"), None);
     scene.assert_settled();
+}
+
+/// What a process leaves as its claim that was killed before it had committed it.
+fn unfinished(scene: &Scene, port: Port) -> Vec<(&'static str, String)> {
+    let record = |project: String| {
+        format!(
+            "{{\"format\":1,\"port\":{port},\"nonce\":\"{}\",\"project\":\"{project}\",\"service\":\"\"}}\n",
+            "ab".repeat(16)
+        )
+    };
+    let own = record(scene.project("shop"));
+    vec![
+        ("empty", String::new()),
+        ("torn", own[..30].to_owned()),
+        ("its own", own),
+        ("another's", record(scene.project("other"))),
+    ]
+}
+
+#[test]
+fn a_certain_port_is_had_that_a_killed_process_was_claiming() {
+    let scene = Scene::new(1);
+    let wanted = scene.range().first();
+    let request = Request::new(scene.holder("shop")).port(wanted);
+    let path = scene.root().join(format!("ports/{wanted}.claim"));
+    for (what, left) in unfinished(&scene, wanted) {
+        let registry = scene.registry();
+        registry.refresh_index().expect("to write it");
+        std::fs::write(&path, left).expect("to leave it");
+        let claim = registry.claim(&request).expect(what);
+        assert!(claim.is_new(), "{what}");
+        assert_eq!(claim.port(), wanted, "{what}");
+        claim.release().expect("it stands");
+    }
+}
+
+#[test]
+fn a_certain_port_is_refused_while_another_process_is_claiming_it() {
+    let scene = Scene::new(1);
+    let wanted = scene.range().first();
+    let registry = scene.registry();
+    registry.refresh_index().expect("to write it");
+    let path = scene.root().join(format!("ports/{wanted}.claim"));
+    let file = std::fs::File::create_new(&path).expect("the first");
+    file.lock().expect("nobody else is at it");
+    let error = registry
+        .claim(&Request::new(scene.holder("shop")).port(wanted))
+        .expect_err("it is being claimed");
+    assert_eq!(
+        (error.kind(), error.port()),
+        (ErrorKind::Taken, Some(wanted))
+    );
+    assert_eq!(error.taken_by(), None);
+    assert!(path.exists());
+    // Dropped, it might live on in a child that another test starts at this moment.
+    file.unlock().expect("it is locked");
+}
+
+#[test]
+fn threads_that_claim_a_certain_port_for_one_holder_are_all_told_it() {
+    for handles in [Handles::Clones, Handles::Own] {
+        let scene = Scene::new(1);
+        let wanted = scene.range().first();
+        let request = Request::new(scene.holder("shop")).port(wanted);
+        let new = AtomicUsize::new(0);
+        on_threads(&scene, handles, |_, registry| {
+            let claim = registry.claim(&request).expect("the port");
+            assert_eq!(claim.port(), wanted);
+            new.fetch_add(usize::from(claim.is_new()), Ordering::Relaxed);
+        });
+        assert_eq!(new.into_inner(), 1, "{handles:?}: one of them got it new");
+        scene.assert_settled();
+    }
+}
+
+#[test]
+fn a_commit_of_a_later_format_does_not_stop_the_repair_of_all_others() {
+    let scene = Scene::new(8);
+    let registry = scene.registry();
+    let commits = scene.root().join("projects");
+    let [shop, blog] = ["shop", "blog"].map(|name| claim(&registry, &scene.holder(name)).keep());
+    let later = "{\"format\":2}\n";
+    let is_shops = |path: &Utf8PathBuf| {
+        std::fs::read_to_string(path).is_ok_and(|text| text.contains(shop.project().as_str()))
+    };
+    let commit = names(&commits)
+        .iter()
+        .map(|name| commits.join(name))
+        .find(is_shops)
+        .expect("its commit");
+    std::fs::remove_file(&commit).expect("the commit");
+    std::fs::write(&commit, later).expect("to write it");
+    for record in [&shop, &blog] {
+        let claim = scene.root().join(format!("ports/{}.claim", record.port()));
+        std::fs::write(claim, "damage\n").expect("to damage it");
+    }
+
+    let report = registry.repair().expect("a repair");
+    let left = |finding: &&Finding| !finding.fixed && finding.kind != FindingKind::EphemeralRange;
+    let left: Vec<_> = report.findings.iter().filter(left).collect();
+    assert!(
+        matches!(left[..], [Finding { kind: FindingKind::LaterFormat, path, .. }] if *path == commit),
+        "{report:?}"
+    );
+    let again = registry
+        .find(blog.holder())
+        .expect("readable")
+        .expect("a port");
+    assert_eq!(again.port(), blog.port());
+    assert_eq!(std::fs::read_to_string(&commit).expect("the commit"), later);
 }
 
 #[test]
