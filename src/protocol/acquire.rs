@@ -9,6 +9,7 @@ use crate::project::Holder;
 use crate::record::{LEN_MAX, Record};
 
 use super::claim::{Attempt, Committed, claim, withdraw_commit};
+use super::lookup::hidden;
 use super::mark::{Mark, Reason};
 use super::sweep::sweep_port;
 use super::withdraw::{Aside, Withdrawal, withdraw};
@@ -98,6 +99,8 @@ pub(crate) fn acquire_after<D: Dir>(
                 }
                 continue;
             }
+            // It may be held, and whoever was told the port relies on it.
+            Lookup::Hidden(record) => return Err(hidden(store, &record)),
             Lookup::Damaged(damage @ Corruption::NotAFile) => {
                 return Err(Error::corrupt(
                     store.projects.path().join(holder.key()),

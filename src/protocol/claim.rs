@@ -9,7 +9,7 @@ use crate::port::Port;
 use crate::project::Holder;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 
-use super::lookup::{read_claim, read_record};
+use super::lookup::{hidden, read_claim, read_record};
 use super::withdraw::{Aside, Withdrawal, withdraw};
 use super::{Context, ROUNDS_MAX, Store, pause};
 
@@ -202,10 +202,12 @@ impl<D: Dir> Pending<D> {
                     return Ok(Committed::Own(there, file));
                 }
                 Some(Ok(there)) if there.holder() == self.record.holder() => {
-                    if let Some(Ok(claim)) = read_claim(store, there.port())?
-                        && claim.nonce() == there.nonce()
-                    {
-                        return Ok(Committed::Other);
+                    match read_claim(store, there.port())? {
+                        Some(Ok(claim)) if claim.nonce() == there.nonce() => {
+                            return Ok(Committed::Other);
+                        }
+                        Some(Err(Corruption::Denied)) => return Err(hidden(store, &there)),
+                        _ => {}
                     }
                     if withdraw_commit(store, &there)? == Withdrawal::Busy {
                         pause(round);
