@@ -179,7 +179,8 @@ fn try_ports<D: Dir>(
                 return Ok(None);
             }
             Err(error) => {
-                mark.discard();
+                // What failed may have been done all the same: the mark stays.
+                mark.finish();
                 return Err(error);
             }
         }
