@@ -9,6 +9,7 @@ use crate::project::Holder;
 use crate::record::{LEN_MAX, Record};
 
 use super::claim::{Attempt, Committed, claim, withdraw_commit};
+use super::lookup::hidden;
 use super::mark::Mark;
 use super::sweep::sweep_port;
 use super::withdraw::{Aside, Withdrawal, withdraw};
@@ -95,6 +96,8 @@ pub(crate) fn acquire_after<D: Dir>(
                 }
                 continue;
             }
+            // It may be held, and whoever was told the port relies on it.
+            Lookup::Hidden(record) => return Err(hidden(store, &record)),
             Lookup::Damaged(damage @ Corruption::NotAFile) => {
                 return Err(Error::corrupt(
                     store.projects.path().join(holder.key()),
@@ -168,7 +171,8 @@ fn try_ports<D: Dir>(
                 return Ok(None);
             }
             Err(error) => {
-                mark.discard();
+                // What failed may have been done all the same: the mark stays.
+                mark.finish();
                 return Err(error);
             }
         }

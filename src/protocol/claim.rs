@@ -9,7 +9,7 @@ use crate::port::Port;
 use crate::project::Holder;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 
-use super::lookup::{read_claim, read_record};
+use super::lookup::{hidden, read_claim, read_record};
 use super::withdraw::{Aside, Withdrawal, withdraw};
 use super::{Context, ROUNDS_MAX, Store, pause};
 
@@ -211,11 +211,7 @@ impl<D: Dir> Pending<D> {
                         Some(Ok(claim)) if claim.nonce() == there.nonce() => {
                             return Ok(Committed::Other);
                         }
-                        // It may well be the holder's.
-                        Some(Err(Corruption::Denied)) => {
-                            let claim = store.ports.path().join(claim_name(there.port()));
-                            return Err(Error::corrupt(claim, Corruption::Denied));
-                        }
+                        Some(Err(Corruption::Denied)) => return Err(hidden(store, &there)),
                         _ => {}
                     }
                     if withdraw_commit(store, &there)? == Withdrawal::Busy {

@@ -19,6 +19,9 @@ pub(crate) enum Lookup {
     Held(Record, Flushed),
     /// Its commit is there, and the claim is not, or another's, or damaged.
     Dangling(Record),
+    /// Its commit is there, and this user may not read the claim: which of the two it is, held
+    /// or dangling, cannot be known.
+    Hidden(Record),
     /// Its commit cannot be read as a record.
     Damaged(Corruption),
 }
@@ -116,35 +119,34 @@ fn evaluate<D: Dir>(
     } else {
         Flushed::Unknown
     };
-    Ok(if is_claimed(store, &commit, &bytes)? {
-        Lookup::Held(commit, flushed)
-    } else {
-        Lookup::Dangling(commit)
+    Ok(match is_claimed(store, &commit, &bytes)? {
+        Some(true) => Lookup::Held(commit, flushed),
+        Some(false) => Lookup::Dangling(commit),
+        None => Lookup::Hidden(commit),
     })
 }
 
-/// Returns whether the claim of the commit's port carries its nonce. Both files say the same,
-/// so that it need not be decoded to be known.
-fn is_claimed<D: Dir>(store: &Store<D>, commit: &Record, bytes: &[u8]) -> Result<bool> {
+/// Returns whether the claim of the commit's port carries its nonce; `None` where this user
+/// may not read it. Both files say the same, so that it need not be decoded to be known.
+fn is_claimed<D: Dir>(store: &Store<D>, commit: &Record, bytes: &[u8]) -> Result<Option<bool>> {
     let name = claim_name(commit.port());
+    let is_same = |claim: &[u8]| {
+        claim == bytes || Record::decode(claim).is_ok_and(|it| it.nonce() == commit.nonce())
+    };
     match store.ports.read(&name, LEN_MAX) {
-        Ok(claim) if claim == bytes => Ok(true),
-        Ok(claim) => Ok(Record::decode(&claim).is_ok_and(|claim| claim.nonce() == commit.nonce())),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
-            ) =>
-        {
-            Ok(false)
-        }
-        // It may well be the holder's, which was told the port.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Error::corrupt(
-            store.ports.path().join(&name),
-            Corruption::Denied,
-        )),
-        Err(error) => Err(error).at(Op::Read, &store.ports, &name),
+        Ok(claim) => Ok(Some(is_same(&claim))),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Ok(Some(false)),
+            io::ErrorKind::PermissionDenied => Ok(None),
+            _ => Err(error).at(Op::Read, &store.ports, &name),
+        },
     }
+}
+
+/// The error of an operation that needs to know what a claim says that it may not read.
+pub(super) fn hidden<D: Dir>(store: &Store<D>, commit: &Record) -> Error {
+    let path = store.ports.path().join(claim_name(commit.port()));
+    Error::corrupt(path, Corruption::Denied)
 }
 
 /// Returns the record of whoever holds `port`: `None` where the port has no claim, or one that

@@ -9,6 +9,8 @@
 
 use loom::thread;
 
+mod pairs;
+
 use super::mark::refresh_once;
 use super::testing::{Fixed, held, holder, port, ports, quarantine, store, take};
 use super::{

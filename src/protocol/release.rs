@@ -6,6 +6,7 @@ use crate::project::Holder;
 use crate::record::{Nonce, Record, claim_name};
 
 use super::claim::{withdraw_commit, withdraw_record};
+use super::lookup::hidden;
 use super::mark::Mark;
 use super::withdraw::{Aside, Withdrawal};
 use super::{Lookup, ROUNDS_MAX, Store, lookup, pause};
@@ -59,6 +60,7 @@ pub(crate) fn release<D: Dir>(
                 }
                 continue;
             }
+            Lookup::Hidden(record) => return Err(hidden(store, &record)),
             Lookup::Held(record, _) => record,
         };
         if only.is_some_and(|nonce| nonce != record.nonce()) {
@@ -68,7 +70,9 @@ pub(crate) fn release<D: Dir>(
         #[cfg(not(portclaim_mutant = "late_mark"))]
         let mark = Mark::changed(store, record.port())?;
         let mut taken = withdraw_claim(store, &record, &claims);
-        if let Ok(answer) = taken {
+        if let Ok(answer) = taken
+            && answer != Withdrawal::Denied
+        {
             let commit = withdraw_record(&store.projects, holder.key(), &record, &commits);
             if answer == Withdrawal::Busy {
                 taken = commit;
@@ -78,11 +82,14 @@ pub(crate) fn release<D: Dir>(
         #[cfg(portclaim_mutant = "late_mark")]
         let mark = Mark::changed(store, record.port())?;
         mark.finish();
-        if taken? == Withdrawal::Done {
-            flushed?;
-            return Ok(Released::Done(record));
+        match taken? {
+            Withdrawal::Done => {
+                flushed?;
+                return Ok(Released::Done(record));
+            }
+            Withdrawal::Denied => return Err(hidden(store, &record)),
+            Withdrawal::Gone | Withdrawal::Other | Withdrawal::Busy => pause(round),
         }
-        pause(round);
     }
     Err(Error::contended(store.projects.path().join(holder.key())))
 }

@@ -12,7 +12,7 @@ use super::{Context, Store};
 /// What a sweep did with one port's claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Swept {
-    /// It is committed, of a later format, or no file; or there is none.
+    /// It is committed, of a later format, no file, or another user's; or there is none.
     Kept,
     /// Its claimer is alive.
     Busy,
@@ -48,7 +48,7 @@ pub(crate) fn sweep_port<D: Dir>(
     match withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, orphan)? {
         Withdrawal::Done => return Ok(Swept::Removed),
         Withdrawal::Busy => return Ok(Swept::Busy),
-        Withdrawal::Gone => return Ok(Swept::Kept),
+        Withdrawal::Gone | Withdrawal::Denied => return Ok(Swept::Kept),
         Withdrawal::Other => {}
     }
     let damaged = |bytes: &[u8]| Ok(matches!(state(store, port, bytes)?, State::Damaged));
@@ -64,7 +64,7 @@ pub(crate) fn sweep_port<D: Dir>(
         match withdraw(dir, &name, LEN_MAX, &Aside::To(&aside), damaged)? {
             Withdrawal::Done => Swept::Quarantined,
             Withdrawal::Busy => Swept::Busy,
-            Withdrawal::Gone | Withdrawal::Other => Swept::Kept,
+            Withdrawal::Gone | Withdrawal::Other | Withdrawal::Denied => Swept::Kept,
         },
     )
 }

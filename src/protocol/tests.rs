@@ -1,8 +1,12 @@
 //! The protocol on the simulated disk, one step after the other.
 
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
 use super::testing::{Fixed, held, holder, port, ports, quarantine, store};
 use super::*;
-use crate::fs::sim::Fault;
+use crate::fs::sim::{Probe, Verdict};
 use crate::port::Port;
 use crate::record::{Record, claim_name};
 
@@ -154,7 +158,21 @@ fn a_frozen_claimer_does_not_hold_a_release_up() {
 
 #[test]
 fn a_claim_that_cannot_be_locked_is_removed_and_no_other_one() {
-    let [store] = store(&[Fault::FirstLockFails]);
+    let [store] = store(&[]);
+    let unwatched = store.ports.clone();
+    let failing: Probe = Rc::new(move |step| {
+        if step.call != "lock" {
+            return Verdict::Go;
+        }
+        // By then somebody has removed the file, and another one has its name.
+        unwatched.remove("1.claim").expect("removes");
+        unwatched.put("1.claim", b"");
+        Verdict::Fail(Errno::NOLCK)
+    });
+    let store = Store {
+        ports: store.ports.watched(&failing),
+        ..store
+    };
     acquire(&store, &holder("/a"), &mut Fixed::new(&[1]), quarantine).expect_err("no lock");
     assert_eq!(ports(&store), [1], "another's");
 }
@@ -197,4 +215,31 @@ fn marks_stay_until_the_index_shows_the_change() {
     }
     assert_eq!(written, 1, "nothing to do the second time");
     assert!(marks(&store.index).expect("marks").is_empty());
+}
+
+#[test]
+fn a_claim_that_may_not_be_read_is_not_taken_for_lost() {
+    let [store] = store(&[]);
+    acquired(&store, "/a", &[1]);
+    // Another user's, or hidden by a security module: perhaps only for a while.
+    let refused: Probe = Rc::new(|step| match (step.dir, step.call) {
+        ("ports", "open") => Verdict::Fail(Errno::ACCESS),
+        _ => Verdict::Go,
+    });
+    let blind = Store {
+        ports: store.ports.watched(&refused),
+        projects: store.projects.clone(),
+        staging: store.staging.clone(),
+        index: store.index.clone(),
+        durability: Durability::Durable,
+        draw: Box::new(|| Ok(Nonce::from_bytes([9; 16]))),
+    };
+    let denied = Some(&crate::Corruption::Denied);
+    let picker = &mut Fixed::new(&[2]);
+    let answer = acquire(&blind, &holder("/a"), picker, quarantine);
+    assert_eq!(answer.expect_err("a port").corruption(), denied);
+    let answer = release(&blind, &holder("/a"), None, None);
+    assert_eq!(answer.expect_err("released").corruption(), denied);
+    assert_eq!(held(&store, "/a"), Some(port(1)));
+    assert_eq!(ports(&store), [1]);
 }

@@ -16,6 +16,8 @@ pub(crate) enum Withdrawal {
     Other,
     /// Another process holds the file's lock: it is claiming or withdrawing it.
     Busy,
+    /// This user may not read the file: whether it is the one that is meant cannot be known.
+    Denied,
 }
 
 /// Where a withdrawn file goes.
@@ -45,13 +47,11 @@ pub(crate) fn withdraw<D: Dir>(
     let file = match dir.open(name) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Withdrawal::Gone),
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::PermissionDenied
-            ) =>
-        {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
             return Ok(Withdrawal::Other);
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Ok(Withdrawal::Denied);
         }
         Err(error) => return Err(error).at(Op::Open, dir, name),
     };
