@@ -247,7 +247,7 @@ pub(super) fn refused(error: &Error) -> Answer {
 /// written by another process at the moment, and nobody edits it during a run.
 fn told(notice: &Notice) -> Option<String> {
     match notice {
-        Notice::IndexBehind { .. } => None,
+        Notice::IndexBehind { .. } | Notice::IndexDeferred { .. } => None,
         _ => Some(format!("{notice:?}")),
     }
 }
