@@ -55,6 +55,13 @@ pub(super) fn remove(directory: &Utf8Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io(&format!("failed to remove {directory}"), &error))
 }
 
+/// Writes the last operations beside the registry of a run that found a violation.
+pub(super) fn keep(directory: &Utf8Path, history: &str) -> Result<(), Failure> {
+    let path = directory.join("history.txt");
+    fs::write(&path, history)
+        .map_err(|error| Failure::io(&format!("failed to write {path}"), &error))
+}
+
 /// Returns the first of `count` ports in a row that nobody uses at the moment.
 pub(super) fn free_ports(
     lowest: Option<Port>,

@@ -70,6 +70,8 @@ pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
     let summary = judge(&plan, filesystem, begin, ran);
     if summary.violation.is_none() {
         ground::remove(&directory)?;
+    } else {
+        ground::keep(&directory, &summary.history())?;
     }
     summary.tell(cli.json)?;
     Ok(match summary.violation {
@@ -102,6 +104,7 @@ fn judge(plan: &Plan, filesystem: Filesystem, begin: Moment, ran: Ran) -> Summar
         seconds,
         tally,
         undecided: *verdict.as_ref().unwrap_or(&0),
+        recent: checker.recent(),
         violation: verdict.err(),
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Summary<'a> {
     /// Projects whose operations had too many possible orders to decide.
     pub(super) undecided: usize,
     pub(super) violation: Option<Violation>,
+    /// The last operations.
+    pub(super) recent: Vec<Rc<Operation>>,
 }
 
 /// What the registry was on.
@@ -77,6 +79,18 @@ struct Event {
     action: String,
     /// `null` where the worker was killed meanwhile.
     answer: Option<String>,
+}
+
+impl std::fmt::Display for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.6} to {:.6} s, ", self.start, self.end)?;
+        match self.worker {
+            Some(worker) => write!(f, "worker {worker}: ")?,
+            None => f.write_str("afterwards: ")?,
+        }
+        let answer = self.answer.as_deref().unwrap_or("(it was killed)");
+        write!(f, "{}: {}", self.action, escape(answer))
+    }
 }
 
 impl Summary<'_> {
@@ -188,7 +202,7 @@ impl Summary<'_> {
         );
         let _ = writeln!(
             text,
-            "seed {}; the registry is kept in {}",
+            "seed {}; the registry is kept in {}, with the last operations in history.txt",
             self.plan.seed,
             escape(&self.plan.root)
         );
@@ -210,18 +224,17 @@ impl Summary<'_> {
             if let Some(Answer::Listed(all)) = &operation.answer {
                 event.answer = Some(excerpt_of_list(all, violation));
             }
-            let worker = event
-                .worker
-                .map_or("afterwards".to_owned(), |worker| format!("worker {worker}"));
-            let _ = writeln!(
-                text,
-                "  {:.6} to {:.6} s, {worker}: {}: {}",
-                event.start,
-                event.end,
-                event.action,
-                escape(event.answer.as_deref().unwrap_or("(it was killed)"))
-            );
+            let _ = writeln!(text, "  {event}");
         }
+    }
+
+    /// Returns the last operations, a line each, in the order of their starts.
+    pub(super) fn history(&self) -> String {
+        let mut text = String::new();
+        for operation in &self.recent {
+            let _ = writeln!(text, "{}", self.event(operation));
+        }
+        text
     }
 
     fn event(&self, operation: &Rc<Operation>) -> Event {

@@ -124,7 +124,7 @@ impl Exhausted {
     }
 
     /// Judges all answers.
-    pub(super) fn judge(mut self, plan: &Plan) -> Result<(), Violation> {
+    pub(super) fn judge(&mut self, plan: &Plan) -> Result<(), Violation> {
         for hidden in std::mem::take(&mut self.hidden).into_values().flatten() {
             self.untold.push((hidden.0, Moment::NEVER));
         }
@@ -136,8 +136,8 @@ impl Exhausted {
         let mut ends: Vec<Moment> = self.untold.iter().map(|span| span.1).collect();
         starts.sort_unstable();
         ends.sort_unstable();
-        let taken = taken(self.spans.into_values());
-        for (operation, unbindable) in self.answers {
+        let taken = taken(std::mem::take(&mut self.spans).into_values());
+        for (operation, unbindable) in std::mem::take(&mut self.answers) {
             let Some(project) = operation.action.project() else {
                 continue;
             };

@@ -10,7 +10,7 @@
 //! to the moment before which all are known.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::history::{Action, Answer, Moment, Operation};
@@ -30,6 +30,9 @@ use search::Effect;
 
 /// How many operations are shown beside a violation: the last ones.
 const BESIDE_MAX: usize = 16;
+
+/// How many operations are remembered, to be written down where a violation is found.
+const RECENT_MAX: usize = 5000;
 
 /// What sort of thing cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +125,8 @@ pub(super) struct Checker {
     registers: Vec<Register>,
     ports: HashMap<u16, Port>,
     exhausted: Exhausted,
+    /// The last operations, in the order in which they ended.
+    recent: VecDeque<Rc<Operation>>,
 }
 
 impl Checker {
@@ -134,7 +139,17 @@ impl Checker {
             registers: (0..plan.projects()).map(Register::new).collect(),
             ports: HashMap::new(),
             exhausted: Exhausted::default(),
+            recent: VecDeque::new(),
         }
+    }
+
+    /// Returns the last operations that were looked at, and those that had begun by then, in the
+    /// order of their starts.
+    pub(super) fn recent(&self) -> Vec<Rc<Operation>> {
+        let open = self.known.values().map(|known| &known.operation);
+        let mut recent: Vec<Rc<Operation>> = self.recent.iter().chain(open).cloned().collect();
+        recent.sort_by_key(|operation| operation.start);
+        recent
     }
 
     /// Puts an operation in. It must not start before what [`Checker::advance`] was told.
@@ -172,7 +187,7 @@ impl Checker {
 
     /// Looks at the rest, and judges what can only be judged at the end. Returns how many
     /// projects had too many possible orders to decide.
-    pub(super) fn finish(mut self) -> Result<usize, Violation> {
+    pub(super) fn finish(&mut self) -> Result<usize, Violation> {
         self.advance(Moment::NEVER)?;
         self.exhausted.judge(&self.plan)?;
         Ok(self.registers.iter().filter(|one| one.undecided).count())
@@ -180,6 +195,10 @@ impl Checker {
 
     fn end(&mut self, id: usize, known: &Known) -> Result<(), Violation> {
         let operation = &known.operation;
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Rc::clone(operation));
         if let Some(violation) = alone(operation) {
             return Err(violation);
         }
