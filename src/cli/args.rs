@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use portclaim::Port;
 
 /// Gives every project a stable port of its own, and never one port to two
@@ -90,6 +90,16 @@ pub(super) enum Command {
         #[arg(long)]
         when_quiet: bool,
     },
+    /// Try whether a file system is fit for a registry
+    ///
+    /// Many processes allocate, look up, release and repair in a registry of their own, in a new
+    /// directory; some are killed or stopped at random instants. All that they are told must
+    /// agree. The directory stays where it does not.
+    Stress(StressArgs),
+    /// A worker of `stress`, which starts it. Nobody else needs to know of it: clap does not, and
+    /// so neither do help and completions.
+    #[command(skip)]
+    StressWorker,
     /// Print a completion script
     Completions {
         /// The shell
@@ -97,6 +107,38 @@ pub(super) enum Command {
     },
     /// Print the man page
     Man,
+}
+
+/// What `stress` is told.
+#[derive(Args)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct StressArgs {
+    /// How many processes work at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(super) workers: u32,
+
+    /// How long
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(super) seconds: u64,
+
+    /// What chance follows [default: drawn, and printed]
+    #[arg(long, value_name = "X")]
+    pub(super) seed: Option<u64>,
+
+    /// About which share of operations the process is killed or stopped during
+    #[arg(long, value_name = "R", default_value_t = 0.1, value_parser = share)]
+    pub(super) kill_rate: f64,
+
+    /// The directory to make a new one in [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share is a number from 0 to 1".to_owned()),
+    }
 }
 
 /// An empty path is the current directory; clap's own parser of paths refuses it.

@@ -19,6 +19,7 @@ mod report;
 mod reset;
 mod settings;
 mod show;
+mod stress;
 mod text;
 
 use args::{Cli, Command};
@@ -41,6 +42,8 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     match &cli.command {
         Command::Completions { shell } => return generate::completions(*shell),
         Command::Man => return generate::man(),
+        Command::Stress(args) => return stress::run(cli, args),
+        Command::StressWorker => return stress::run_worker(),
         _ => {}
     }
     let settings = Settings::resolve(cli)?;
@@ -55,7 +58,9 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Reset { yes } => reset::run(&settings, &registry, *yes),
         Command::Doctor { fix } => doctor::run(&settings, &registry, *fix),
         Command::Index { when_quiet } => index::run(&settings, &registry, *when_quiet),
-        Command::Completions { .. } | Command::Man => Ok(Outcome::Yes),
+        Command::Completions { .. } | Command::Man | Command::Stress(_) | Command::StressWorker => {
+            Ok(Outcome::Yes)
+        }
     };
     tell(&settings, &registry);
     answer

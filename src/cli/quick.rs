@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::args::{Cli, Command};
+use super::stress::WORKER;
 
-/// Reads `allocate [PATH]` and `show [PATH]`, without the program's name in front.
+/// Reads `allocate [PATH]`, `show [PATH]` and the worker of `stress`, without the program's name in front.
 pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Cli> {
     let verb = args.next()?;
     let path = args.next();
@@ -19,6 +20,7 @@ pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Cli> {
     let command = match verb.to_str()? {
         "allocate" => Command::Allocate { path },
         "show" => Command::Show { path },
+        WORKER if path.is_none() => Command::StressWorker,
         _ => return None,
     };
     Some(Cli {

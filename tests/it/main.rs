@@ -18,4 +18,5 @@ mod merge;
 mod readme;
 mod registry_file;
 mod scene;
+mod stress;
 mod tidy;

@@ -1,0 +1,202 @@
+//! Whether a range can have been exhausted when a worker was told so.
+//!
+//! A worker that is told so has found a claim of every port of the range, each at some instant
+//! between start and end of the operation. So each port of the range must have had one that can be accounted
+//! for: a claim that was told and may have been held by then; or one that is never told. Of
+//! these there are only so many at a time: of a killed worker, of one that raced with others for
+//! one project and gave its port up again, and a file that cannot be swept because a worker was
+//! stopped at it. Told is generous, as fits an accusation: held from the start of the operation that
+//! made the claim until the end of the first one after which it was certainly gone.
+//!
+//! Judged at the end, when everything has been told that will be.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::super::history::{Action, Answer, Moment, Nonce, Operation, Seen};
+use super::super::plan::Plan;
+use super::{Kind, Violation};
+
+struct Span {
+    port: u16,
+    start: Moment,
+    /// The end of the last operation that was told of the claim.
+    told: Moment,
+    /// When it was certainly gone.
+    gone: Moment,
+}
+
+/// What is known of when ports were taken. Operations come in the order in which they ended.
+#[derive(Default)]
+pub(super) struct Exhausted {
+    answers: Vec<(Rc<Operation>, u32)>,
+    spans: HashMap<Nonce, Span>,
+    /// The claims of each project that may still be held.
+    standing: HashMap<u32, Vec<Nonce>>,
+    /// When killed claims of each project ended whose outcome nobody has seen, with their starts.
+    hidden: HashMap<u32, Vec<(Moment, Moment)>>,
+    /// When each project was claimed.
+    claims: HashMap<u32, Vec<(Moment, Moment)>>,
+    /// When some port may have had a claim that nobody was told.
+    untold: Vec<(Moment, Moment)>,
+}
+
+impl Exhausted {
+    /// Learns of an operation.
+    pub(super) fn learn(&mut self, operation: &Rc<Operation>) {
+        let (start, end) = (operation.start, operation.end);
+        if operation.stopped {
+            self.untold.push((start, end));
+        }
+        if let Action::Claim { project } = operation.action {
+            self.claims.entry(project).or_default().push((start, end));
+            if matches!(operation.answer, None | Some(Answer::Failed(_))) {
+                self.hidden.entry(project).or_default().push((start, end));
+            }
+        }
+        let own = operation.action.project();
+        match &operation.answer {
+            Some(Answer::Given { claim, .. } | Answer::Found(Some(claim))) => {
+                self.told(*claim, start, end);
+            }
+            Some(Answer::Released(Some(claim))) => {
+                self.told(*claim, start, end);
+                if let Some(span) = self.spans.get_mut(&claim.nonce) {
+                    span.gone = span.gone.min(end);
+                }
+            }
+            Some(Answer::Listed(all)) => {
+                for &claim in all {
+                    self.told(claim, start, end);
+                }
+            }
+            Some(Answer::Found(None) | Answer::Released(None)) => {
+                if let Some(project) = own {
+                    self.seen(project, None, start, end);
+                }
+            }
+            Some(Answer::Exhausted { unbindable }) => {
+                if let Some(project) = own {
+                    self.seen(project, None, start, end);
+                }
+                self.answers.push((Rc::clone(operation), *unbindable));
+            }
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, claim: Seen, start: Moment, end: Moment) {
+        let standing = self.standing.entry(claim.project).or_default();
+        let span = self.spans.entry(claim.nonce).or_insert_with(|| {
+            standing.push(claim.nonce);
+            Span {
+                port: claim.port,
+                start,
+                told: end,
+                gone: Moment::NEVER,
+            }
+        });
+        span.start = span.start.min(start);
+        span.told = span.told.max(end);
+        self.seen(claim.project, Some(claim.nonce), start, end);
+    }
+
+    /// The project was seen with this claim, or with none, at an instant of this interval.
+    fn seen(&mut self, project: u32, nonce: Option<Nonce>, start: Moment, end: Moment) {
+        let spans = &mut self.spans;
+        self.standing.entry(project).or_default().retain(|other| {
+            let Some(span) = spans.get_mut(other) else {
+                return false;
+            };
+            if Some(*other) != nonce && span.told < start {
+                span.gone = span.gone.min(end);
+            }
+            span.gone == Moment::NEVER
+        });
+        let untold = &mut self.untold;
+        self.hidden.entry(project).or_default().retain(|hidden| {
+            let is_over = hidden.1 < start;
+            if is_over {
+                untold.push((hidden.0, end));
+            }
+            !is_over
+        });
+    }
+
+    /// Judges all answers.
+    pub(super) fn judge(&mut self, plan: &Plan) -> Result<(), Violation> {
+        for hidden in std::mem::take(&mut self.hidden).into_values().flatten() {
+            self.untold.push((hidden.0, Moment::NEVER));
+        }
+        for mut claims in std::mem::take(&mut self.claims).into_values() {
+            claims.sort_unstable();
+            self.untold.extend(races(&claims));
+        }
+        let mut starts: Vec<Moment> = self.untold.iter().map(|span| span.0).collect();
+        let mut ends: Vec<Moment> = self.untold.iter().map(|span| span.1).collect();
+        starts.sort_unstable();
+        ends.sort_unstable();
+        let taken = taken(std::mem::take(&mut self.spans).into_values());
+        for (operation, unbindable) in std::mem::take(&mut self.answers) {
+            let Some(project) = operation.action.project() else {
+                continue;
+            };
+            let free = plan.ports_of(project).filter(|port| {
+                let spans = taken.get(port).map_or(&[][..], Vec::as_slice);
+                !is_taken(spans, operation.start, operation.end)
+            });
+            let free: Vec<u16> = free.collect();
+            let begun = starts.partition_point(|&start| start <= operation.end);
+            let over = ends.partition_point(|&end| end < operation.start);
+            if free.len() > begun - over + unbindable as usize {
+                return Err(Violation {
+                    kind: Kind::ImplausibleExhaustion,
+                    detail: format!("a range was called exhausted while {free:?} were free"),
+                    project: Some(project),
+                    excerpt: vec![operation],
+                    beside: Vec::new(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns for each two claims of one project that met both intervals: either may have had a
+/// port for a moment that it gave up.
+fn races(claims: &[(Moment, Moment)]) -> Vec<(Moment, Moment)> {
+    let mut races = Vec::new();
+    let mut open: Vec<(Moment, Moment)> = Vec::new();
+    for &claim in claims {
+        open.retain(|other| other.1 >= claim.0);
+        for &other in &open {
+            races.extend([claim, other]);
+        }
+        open.push(claim);
+    }
+    races
+}
+
+/// Returns when each port may have been taken: starts, ascending, with the latest end so far.
+fn taken(spans: impl Iterator<Item = Span>) -> HashMap<u16, Vec<(Moment, Moment)>> {
+    let mut taken: HashMap<u16, Vec<(Moment, Moment)>> = HashMap::new();
+    for span in spans {
+        // A claimer may hold the file after somebody else has released the claim.
+        let end = span.gone.max(span.told);
+        taken.entry(span.port).or_default().push((span.start, end));
+    }
+    for spans in taken.values_mut() {
+        spans.sort_unstable();
+        let mut latest = Moment::default();
+        for span in spans {
+            latest = latest.max(span.1);
+            span.1 = latest;
+        }
+    }
+    taken
+}
+
+fn is_taken(spans: &[(Moment, Moment)], start: Moment, end: Moment) -> bool {
+    let begun = spans.partition_point(|span| span.0 <= end);
+    begun > 0 && spans[begun - 1].1 >= start
+}

@@ -1,0 +1,312 @@
+//! Whether a history can be: a check of all that workers were told.
+//!
+//! Each of the three parts looks for something that a correct registry cannot bring about, and
+//! so raises no false alarm: [`search`] for a project whose answers have no order (exact for one
+//! project), [`port`] for a port with two holders (exact for one port), [`exhausted`] for a range
+//! that was called exhausted and was not. Together they are not complete: an order of one
+//! project's operations and one of a port's may each exist, and contradict each other.
+//!
+//! The check goes along with the run: operations are put in as they become known, and looked at up
+//! to the moment before which all are known.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::rc::Rc;
+
+use super::history::{Action, Answer, Moment, Operation};
+use super::plan::Plan;
+
+mod exhausted;
+mod port;
+mod project;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use exhausted::Exhausted;
+use port::Port;
+use project::{Register, effects};
+use search::Effect;
+
+/// How many operations are shown beside a violation: the last ones.
+const BESIDE_MAX: usize = 16;
+
+/// How many operations are remembered, to be written down where a violation is found.
+const RECENT_MAX: usize = 5000;
+
+/// What sort of thing cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Two claims of one port were held at the same time.
+    TwoHolders,
+    /// A claim that was told, and that nobody released, is not there.
+    LostClaim,
+    /// A project was told another port than the one that it has.
+    ChangedPort,
+    /// A claim that was released is its project's again.
+    ReleaseUndone,
+    /// A look-up found a claim that was released before it began.
+    StaleLookup,
+    /// Two were told that they released the same claim.
+    ReleasedTwice,
+    /// A range was called exhausted that was not.
+    ImplausibleExhaustion,
+    /// An operation failed for which a sound file system gives no reason.
+    Failed,
+    /// The library met something that nobody did.
+    Notice,
+    /// A worker did not come to an end.
+    Hung,
+    /// What was left could not be repaired.
+    Unhealthy,
+    /// The registry file does not show the claims.
+    IndexDiffers,
+}
+
+impl Kind {
+    /// Returns the kind's name, as it stands in JSON.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::TwoHolders => "two-holders",
+            Kind::LostClaim => "lost-claim",
+            Kind::ChangedPort => "changed-port",
+            Kind::ReleaseUndone => "release-undone",
+            Kind::StaleLookup => "stale-lookup",
+            Kind::ReleasedTwice => "released-twice",
+            Kind::ImplausibleExhaustion => "implausible-exhaustion",
+            Kind::Failed => "failed",
+            Kind::Notice => "notice",
+            Kind::Hung => "hung",
+            Kind::Unhealthy => "unhealthy",
+            Kind::IndexDiffers => "index-differs",
+        }
+    }
+}
+
+/// Something that cannot be, and the operations that show it, in the order of their starts.
+#[derive(Debug)]
+pub(super) struct Violation {
+    pub(super) kind: Kind,
+    pub(super) detail: String,
+    /// The project that it is about, if it is about one.
+    pub(super) project: Option<u32>,
+    pub(super) excerpt: Vec<Rc<Operation>>,
+    /// What others were told of the same ports meanwhile.
+    pub(super) beside: Vec<Rc<Operation>>,
+}
+
+impl Violation {
+    /// One that needs no operations to be shown.
+    pub(super) fn new(kind: Kind, detail: String) -> Violation {
+        Violation {
+            kind,
+            detail,
+            project: None,
+            excerpt: Vec::new(),
+            beside: Vec::new(),
+        }
+    }
+}
+
+/// An operation that is not settled yet, and what it says of which project.
+struct Known {
+    operation: Rc<Operation>,
+    effects: Vec<(u32, Effect)>,
+}
+
+/// The check of one run.
+pub(super) struct Checker {
+    plan: Plan,
+    /// Starts (`false`) and ends (`true`) that were not looked at yet. At one moment starts
+    /// come first: operations that touch count as concurrent.
+    steps: BinaryHeap<Reverse<(Moment, bool, usize)>>,
+    known: HashMap<usize, Known>,
+    count: usize,
+    registers: Vec<Register>,
+    ports: HashMap<u16, Port>,
+    exhausted: Exhausted,
+    /// The last operations, in the order in which they ended.
+    recent: VecDeque<Rc<Operation>>,
+}
+
+impl Checker {
+    pub(super) fn new(plan: &Plan) -> Checker {
+        Checker {
+            plan: plan.clone(),
+            steps: BinaryHeap::new(),
+            known: HashMap::new(),
+            count: 0,
+            registers: (0..plan.projects()).map(Register::new).collect(),
+            ports: HashMap::new(),
+            exhausted: Exhausted::default(),
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// Returns the last operations that were looked at, and those that had begun by then, in the
+    /// order of their starts.
+    pub(super) fn recent(&self) -> Vec<Rc<Operation>> {
+        let open = self.known.values().map(|known| &known.operation);
+        let mut recent: Vec<Rc<Operation>> = self.recent.iter().chain(open).cloned().collect();
+        recent.sort_by_key(|operation| operation.start);
+        recent
+    }
+
+    /// Puts an operation in. It must not start before what [`Checker::advance`] was told.
+    pub(super) fn add(&mut self, operation: Operation) {
+        let id = self.count;
+        self.count += 1;
+        self.steps.push(Reverse((operation.start, false, id)));
+        self.steps.push(Reverse((operation.end, true, id)));
+        let effects = effects(&operation, self.plan.projects());
+        let operation = Rc::new(operation);
+        self.known.insert(id, Known { operation, effects });
+    }
+
+    /// Looks at everything before `until`: all operations that start before it were put in.
+    pub(super) fn advance(&mut self, until: Moment) -> Result<(), Violation> {
+        while let Some(&Reverse((at, is_end, id))) = self.steps.peek()
+            && at < until
+        {
+            self.steps.pop();
+            if is_end {
+                if let Some(known) = self.known.remove(&id) {
+                    self.end(id, &known)
+                        .map_err(|violation| self.with_others(violation))?;
+                }
+            } else if let Some(known) = self.known.get(&id) {
+                for &(project, effect) in &known.effects {
+                    if let Some(register) = self.registers.get_mut(project as usize) {
+                        register.start(id, &known.operation, effect);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the rest, and judges what can only be judged at the end. Returns how many
+    /// projects had too many possible orders to decide.
+    pub(super) fn finish(&mut self) -> Result<usize, Violation> {
+        self.advance(Moment::NEVER)?;
+        self.exhausted.judge(&self.plan)?;
+        Ok(self.registers.iter().filter(|one| one.undecided).count())
+    }
+
+    fn end(&mut self, id: usize, known: &Known) -> Result<(), Violation> {
+        let operation = &known.operation;
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Rc::clone(operation));
+        if let Some(violation) = alone(operation) {
+            return Err(violation);
+        }
+        self.exhausted.learn(operation);
+        self.look_at_ports(operation)?;
+        for &(project, _) in &known.effects {
+            if let Some(register) = self.registers.get_mut(project as usize) {
+                register.end(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_ports(&mut self, operation: &Rc<Operation>) -> Result<(), Violation> {
+        match &operation.answer {
+            Some(
+                Answer::Given { claim, .. }
+                | Answer::Found(Some(claim))
+                | Answer::Released(Some(claim)),
+            ) => self.port(claim.port).told(claim.nonce, operation),
+            Some(Answer::Found(None)) => match operation.action {
+                Action::Lookup { port } => self.port(port).absent(operation),
+                _ => Ok(()),
+            },
+            Some(Answer::Listed(all)) => {
+                for number in self.plan.ports() {
+                    match all.iter().find(|claim| claim.port == number) {
+                        Some(claim) => self.port(number).told(claim.nonce, operation)?,
+                        None => self.port(number).absent(operation)?,
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds what others were told of the same ports at that time.
+    fn with_others(&self, mut violation: Violation) -> Violation {
+        let excerpt = &violation.excerpt;
+        let (Some(start), Some(end)) = (
+            excerpt.iter().map(|one| one.start).min(),
+            excerpt.iter().map(|one| one.end).max(),
+        ) else {
+            return violation;
+        };
+        let mut beside: Vec<Rc<Operation>> = Vec::new();
+        for port in excerpt.iter().filter_map(|one| port_of(one)) {
+            let recent = self.ports.get(&port).into_iter().flat_map(Port::recent);
+            for other in recent.filter(|other| other.end >= start && other.start <= end) {
+                let is_same = |one: &Rc<Operation>| Rc::ptr_eq(one, other);
+                if !excerpt.iter().any(is_same) && !beside.iter().any(is_same) {
+                    beside.push(Rc::clone(other));
+                }
+            }
+        }
+        beside.sort_by_key(|one| one.start);
+        beside.drain(..beside.len().saturating_sub(BESIDE_MAX));
+        violation.beside = beside;
+        violation
+    }
+
+    fn port(&mut self, number: u16) -> &mut Port {
+        self.ports.entry(number).or_default()
+    }
+}
+
+/// Returns the port of the claim that an operation was told of.
+pub(super) fn port_of(operation: &Operation) -> Option<u16> {
+    match &operation.answer {
+        Some(
+            Answer::Given { claim, .. }
+            | Answer::Found(Some(claim))
+            | Answer::Released(Some(claim)),
+        ) => Some(claim.port),
+        _ => None,
+    }
+}
+
+/// What is wrong with an operation whatever the others did.
+fn alone(operation: &Rc<Operation>) -> Option<Violation> {
+    let (kind, detail) = match &operation.answer {
+        Some(Answer::Failed(why)) => (Kind::Failed, format!("an operation failed: {why}")),
+        _ if !operation.notices.is_empty() => (
+            Kind::Notice,
+            format!(
+                "the library met what nobody did: {}",
+                operation.notices.join("; ")
+            ),
+        ),
+        Some(Answer::Listed(all)) => {
+            let mut projects: Vec<u32> = all.iter().map(|claim| claim.project).collect();
+            projects.sort_unstable();
+            // A project may move on while the list is made, and then be met twice.
+            projects.dedup();
+            let is_quiet = operation.worker.is_none();
+            if projects.len() == all.len() || !is_quiet {
+                return None;
+            }
+            (Kind::ChangedPort, "a project has two ports".to_owned())
+        }
+        _ => return None,
+    };
+    Some(Violation {
+        kind,
+        detail,
+        project: operation.action.project(),
+        excerpt: vec![Rc::clone(operation)],
+        beside: Vec::new(),
+    })
+}
