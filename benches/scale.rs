@@ -22,7 +22,7 @@ const RANGE: &str = "1024-65535";
 const CLAIMS: [usize; 4] = [0, 1_000, 10_000, 60_000];
 
 fn main() {
-    let root = tempfile::tempdir_in(".").expect("a directory");
+    let root = tempfile::tempdir_in("target").expect("a directory");
     let homes: Vec<Home> = CLAIMS
         .iter()
         .map(|&claims| Home::filled(root.path(), claims))
