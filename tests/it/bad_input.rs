@@ -8,15 +8,6 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{Call, NOBODY, Test, entries, is_root, name_of, python_registry, skip};
 
-/// A registry of three projects: `shop`, `blog` and `wiki` on the first three ports.
-fn three_projects() -> Test {
-    let test = Test::new();
-    for (name, index) in ["shop", "blog", "wiki"].iter().zip(0..) {
-        test.project(name, test.port(index));
-    }
-    test
-}
-
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
 }
@@ -310,7 +301,7 @@ fn read_only<'a>(test: &'a Test, script: &str) -> Option<Call<'a>> {
 
 #[test]
 fn on_a_read_only_file_system_everything_can_be_read_and_nothing_is_changed() {
-    let test = three_projects();
+    let test = Test::of_three();
     test.mkdir("new");
     let before = test.records();
     let readable = reads_work(&test);
@@ -338,7 +329,7 @@ fn on_a_read_only_file_system_everything_can_be_read_and_nothing_is_changed() {
     }
     assert_eq!(said.matches("== ").count(), 3, "{said}");
     assert_eq!(test.records(), before);
-    test.args(["doctor"]).stdout_has("healthy").run();
+    test.assert_healthy();
 }
 
 /// Writes the Python system's registry file of three projects, the third on the first one's port,
@@ -483,7 +474,7 @@ fn a_registry_that_may_not_be_written_is_read_before_it_was_taken_over() {
 
 #[test]
 fn what_others_wrote_is_read_where_it_cannot_become_claims() {
-    let test = three_projects();
+    let test = Test::of_three();
     let late = test.port(5);
     let mut file = test.registry_json();
     file["mappings"]["/p/late"] = late.into();
@@ -517,7 +508,7 @@ fn what_others_wrote_is_read_where_it_cannot_become_claims() {
 
 #[test]
 fn a_damaged_registry_file_on_a_read_only_file_system_hides_no_claim() {
-    let test = three_projects();
+    let test = Test::of_three();
     let damaged = format!("{{\"mappings\": {{\"/p/late\": {}, \"", test.port(5));
     test.write_registry(&damaged);
     let Some(call) = read_only(&test, &one_by_one(&["list", "show /p/late", "show shop"])) else {
@@ -535,7 +526,7 @@ fn a_damaged_registry_file_on_a_read_only_file_system_hides_no_claim() {
 
 #[test]
 fn on_a_full_disk_a_claim_fails_cleanly_and_all_others_stay() {
-    let test = three_projects();
+    let test = Test::of_three();
     for index in 0..20 {
         test.mkdir(format!("new{index}"));
     }
@@ -600,7 +591,7 @@ fn on_a_full_disk_a_claim_fails_cleanly_and_all_others_stay() {
 
 #[test]
 fn where_no_file_can_be_made_a_claim_fails_cleanly_and_all_others_stay() {
-    let test = three_projects();
+    let test = Test::of_three();
     test.mkdir("new");
     let readable = reads_work(&test);
     let script = format!(
@@ -840,7 +831,7 @@ fn whatever_lies_where_a_claim_should_nobody_is_given_its_port_and_no_other_clai
     let untouched = passwd();
     for intruder in INTRUDERS {
         let what = intruder.name;
-        let test = three_projects();
+        let test = Test::of_three();
         let valid = test.records();
         let port = test.port(3);
         let path = test.claim(port);
@@ -851,9 +842,7 @@ fn whatever_lies_where_a_claim_should_nobody_is_given_its_port_and_no_other_clai
                 assert_eq!(&test.read(path), bytes, "{what}");
             }
             for (name, index) in ["shop", "blog", "wiki"].iter().zip(0..) {
-                test.args(["show", name])
-                    .stdout(format!("{}\n", test.port(index)))
-                    .run();
+                test.assert_shows(name, test.port(index));
             }
             assert_eq!(passwd(), untouched, "{what}");
         };
@@ -922,7 +911,7 @@ fn whatever_lies_where_a_projects_claim_was_it_gets_its_port_back() {
     let untouched = passwd();
     for intruder in INTRUDERS.iter().filter(|intruder| intruder.fixed) {
         let what = intruder.name;
-        let test = three_projects();
+        let test = Test::of_three();
         let path = test.claim(test.port(1));
         fs::remove_file(&path).expect("it is there");
         let valid: BTreeMap<PathBuf, Vec<u8>> = [0, 2]
@@ -942,13 +931,11 @@ fn whatever_lies_where_a_projects_claim_was_it_gets_its_port_back() {
             "{what}: {}",
             said.stdout
         );
-        test.args(["show", "blog"])
-            .stdout(format!("{}\n", test.port(1)))
-            .run();
+        test.assert_shows("blog", test.port(1));
         for (path, bytes) in valid {
             assert_eq!(test.read(path), bytes, "{what}");
         }
-        test.args(["doctor"]).stdout_has("healthy").run();
+        test.assert_healthy();
         assert_eq!(passwd(), untouched, "{what}");
     }
 }
@@ -958,7 +945,7 @@ fn whatever_lies_where_a_projects_commit_was_it_gets_its_port_back() {
     let untouched = passwd();
     for intruder in INTRUDERS.iter().filter(|intruder| intruder.fixed) {
         let what = intruder.name;
-        let test = three_projects();
+        let test = Test::of_three();
         let path = test.commit(test.port(1));
         let valid: BTreeMap<PathBuf, Vec<u8>> = [0, 2]
             .into_iter()
@@ -985,13 +972,11 @@ fn whatever_lies_where_a_projects_commit_was_it_gets_its_port_back() {
             .any_stdout()
             .any_stderr()
             .run();
-        test.args(["show", "blog"])
-            .stdout(format!("{}\n", test.port(1)))
-            .run();
+        test.assert_shows("blog", test.port(1));
         for (path, bytes) in valid {
             assert_eq!(test.read(path), bytes, "{what}");
         }
-        test.args(["doctor"]).stdout_has("healthy").run();
+        test.assert_healthy();
         assert_eq!(passwd(), untouched, "{what}");
     }
 }
@@ -1000,7 +985,7 @@ fn whatever_lies_where_a_projects_commit_was_it_gets_its_port_back() {
 fn a_commit_that_is_no_file_stands_in_nobody_elses_way() {
     for intruder in INTRUDERS.iter().filter(|intruder| intruder.fixed) {
         let what = intruder.name;
-        let test = three_projects();
+        let test = Test::of_three();
         let path = test.commit(test.port(1));
         fs::remove_file(&path).expect("it is there");
         (intruder.make)(&test, &path);
@@ -1020,9 +1005,7 @@ fn a_commit_that_is_no_file_stands_in_nobody_elses_way() {
         }
         test.mkdir("new");
         test.args(["allocate", "new"]).any_stdout().run();
-        test.args(["show", "wiki"])
-            .stdout(format!("{}\n", test.port(2)))
-            .run();
+        test.assert_shows("wiki", test.port(2));
     }
 }
 
@@ -1032,7 +1015,7 @@ fn a_claim_of_another_user_is_nobody_elses_port() {
         skip("a claim of another user", "only root can give files away");
         return;
     }
-    let test = three_projects();
+    let test = Test::of_three();
     let valid = test.records();
     let port = test.port(3);
     let path = test.write(
@@ -1217,7 +1200,7 @@ fn a_project_keeps_its_port_while_its_user_may_not_read_the_claim_or_the_commit(
 
 #[test]
 fn foreign_files_are_findings_and_harm_nobody() {
-    let test = three_projects();
+    let test = Test::of_three();
     let valid = test.records();
     let port = test.port(3);
     for name in [
@@ -1255,7 +1238,7 @@ fn foreign_files_are_findings_and_harm_nobody() {
 
 #[test]
 fn a_foreign_file_whose_name_is_not_utf_8_is_a_finding_and_harms_nobody() {
-    let test = three_projects();
+    let test = Test::of_three();
     let valid = test.records();
     for (dir, name) in [
         ("ports", &b"bad\xff.claim"[..]),
@@ -1294,7 +1277,7 @@ fn a_foreign_file_whose_name_is_not_utf_8_is_a_finding_and_harms_nobody() {
 fn a_directory_of_the_registry_that_is_none_is_an_error_that_names_it() {
     for name in ["ports", "projects", "staging", "index"] {
         for kind in ["file", "link", "dangling", "fifo"] {
-            let test = three_projects();
+            let test = Test::of_three();
             let path = test.root().join(name);
             let moved = test.path("moved");
             fs::rename(&path, &moved).expect("it can be moved");
@@ -1320,7 +1303,7 @@ fn a_directory_of_the_registry_that_is_none_is_an_error_that_names_it() {
             // Put back, everything is as it was.
             fs::remove_file(&path).expect("it is no directory");
             fs::rename(&moved, &path).expect("it can be moved");
-            test.args(["doctor"]).stdout_has("healthy").run();
+            test.assert_healthy();
             assert_eq!(test.records().len(), 6, "{name}, {kind}");
         }
     }

@@ -26,15 +26,6 @@ const DANGLING: (&str, &str, &str) = (
 
 const HINT: &str = "hint: portclaim doctor --fix mends what can be mended\n";
 
-/// A registry of three projects: `shop`, `blog` and `wiki` on the first three ports.
-fn three_projects() -> Test {
-    let test = Test::new();
-    for (name, index) in ["shop", "blog", "wiki"].iter().zip(0..) {
-        test.project(name, test.port(index));
-    }
-    test
-}
-
 /// A finding: kind, path, detail, and whether it was fixed.
 type Found = (String, String, String, bool);
 
@@ -89,7 +80,7 @@ enum Blog {
 /// Does harm, and follows it through: what is found, that finding changes nothing, that a fix
 /// mends all, and that nobody else is touched.
 fn follow(harm: impl Fn(&Test), expected: &[(&str, &str, &str)], blog: Blog) -> Test {
-    let test = three_projects();
+    let test = Test::of_three();
     let places = [
         ("{claim}", test.claim(test.port(1))),
         ("{commit}", test.commit(test.port(1))),
@@ -264,7 +255,7 @@ fn a_claim_of_another_port_is_quarantined() {
 #[test]
 fn allocate_mends_a_torn_claim_by_itself() {
     for bytes in [&b""[..], b"{\"format\":1,\"po", b"\0\0\0\0", b"junk\n"] {
-        let test = three_projects();
+        let test = Test::of_three();
         put(&test.claim(test.port(1)), bytes);
         test.args(["allocate", "blog"])
             .stdout(format!("{}\n", test.port(1)))
@@ -275,7 +266,7 @@ fn allocate_mends_a_torn_claim_by_itself() {
                 [(format!("{}.claim", test.port(1)), bytes.to_vec())]
             );
         }
-        test.args(["doctor"]).stdout_has("healthy").run();
+        test.assert_healthy();
     }
 }
 
@@ -292,7 +283,7 @@ fn a_torn_claim_is_nobody_elses_port() {
 
 #[test]
 fn list_warns_of_a_claim_that_it_cannot_read_and_shows_all_others() {
-    let test = three_projects();
+    let test = Test::of_three();
     put(&test.claim(test.port(1)), "{\"format\":1,\"po");
     let said = test
         .args(["list"])
@@ -391,7 +382,7 @@ fn a_claim_without_a_commit_is_an_orphan_and_goes_to_whom_the_file_says() {
 
 #[test]
 fn a_claim_that_a_killed_process_left_is_removed() {
-    let test = three_projects();
+    let test = Test::of_three();
     let path = test.claim(test.port(5));
     let record = format!(
         "{{\"format\":1,\"port\":{},\"nonce\":\"{}\",\"project\":\"/p/late\",\"service\":\"\"}}\n",
@@ -414,7 +405,7 @@ fn a_claim_that_a_killed_process_left_is_removed() {
 
 #[test]
 fn a_claim_of_a_process_that_is_at_work_is_no_finding() {
-    let test = three_projects();
+    let test = Test::of_three();
     let path = test.claim(test.port(5));
     put(&path, "");
     let file = fs::File::open(&path).expect("it is there");
@@ -433,7 +424,7 @@ fn a_claim_of_a_process_that_is_at_work_is_no_finding() {
 
 #[test]
 fn a_later_format_is_left_alone_and_said_so() {
-    let test = three_projects();
+    let test = Test::of_three();
     let claim = test.claim(test.port(5));
     let later = "{\"format\":2,\"anything\":[1,2,3]}\n";
     put(&claim, later);
@@ -452,7 +443,7 @@ fn a_later_format_is_left_alone_and_said_so() {
 
 #[test]
 fn a_commit_of_a_later_format_is_left_alone() {
-    let test = three_projects();
+    let test = Test::of_three();
     let commit = test.commit(test.port(1));
     let claim = test.read(test.claim(test.port(1)));
     put(&commit, "{\"format\":2}\n");
@@ -487,7 +478,7 @@ fn foreign_files_are_moved_out_of_the_way() {
         "65536.claim",
         ".hidden",
     ];
-    let test = three_projects();
+    let test = Test::of_three();
     for name in names {
         test.write(test.root().join("ports").join(name), name);
     }
@@ -511,12 +502,12 @@ fn foreign_files_are_moved_out_of_the_way() {
     assert_eq!(test.read(quarantine.join("notes.txt")), b"mine");
     assert!(quarantine.join("directory/inside").is_dir());
     assert_eq!(test.records().len(), 6);
-    test.args(["doctor"]).stdout_has("healthy").run();
+    test.assert_healthy();
 }
 
 #[test]
 fn the_quarantine_overwrites_nothing() {
-    let test = three_projects();
+    let test = Test::of_three();
     for turn in 0..3 {
         put(&test.claim(test.port(1)), format!("torn {turn}"));
         findings(test.args(["doctor", "--fix", "--json"]), 0);
@@ -527,7 +518,7 @@ fn the_quarantine_overwrites_nothing() {
 
 #[test]
 fn what_killed_processes_left_in_staging_is_removed() {
-    let test = three_projects();
+    let test = Test::of_three();
     let nonce = "cd".repeat(16);
     let names = [
         format!("{}-{nonce}", test.port(5)),
@@ -553,7 +544,7 @@ fn what_killed_processes_left_in_staging_is_removed() {
 
 #[test]
 fn permissions_of_others_are_taken_away() {
-    let test = three_projects();
+    let test = Test::of_three();
     let claim = test.claim(test.port(1));
     let commit = test.commit(test.port(1));
     let ports = test.root().join("ports");
@@ -593,7 +584,7 @@ fn what_belongs_to_another_user_is_a_finding_that_stays() {
         skip("a claim of another user", "only root can give files away");
         return;
     }
-    let test = three_projects();
+    let test = Test::of_three();
     let claim = test.claim(test.port(1));
     std::os::unix::fs::chown(&claim, Some(NOBODY), Some(NOBODY)).expect("we are root");
     let line = format!(
@@ -604,9 +595,7 @@ fn what_belongs_to_another_user_is_a_finding_that_stays() {
     for args in [&["doctor"][..], &["doctor", "--fix"]] {
         test.args(args).stdout(&line).code(1).run();
     }
-    test.args(["show", "blog"])
-        .stdout(format!("{}\n", test.port(1)))
-        .run();
+    test.assert_shows("blog", test.port(1));
     assert_eq!(test.records().len(), 6);
 }
 
@@ -698,7 +687,7 @@ fn a_registry_that_was_not_taken_over_yet_is_not_healthy() {
     assert_eq!(entries(&test.root()), [test.registry()], "it only looked");
     let found = findings(test.args(["doctor", "--fix", "--json"]), 0);
     assert_eq!(found.len(), 1, "{found:?}");
-    test.args(["doctor"]).stdout_has("healthy").run();
+    test.assert_healthy();
     test.args(["show", "/p/blog"]).stdout("11\n").run();
 }
 
@@ -720,7 +709,7 @@ fn a_damaged_file_without_claims_is_not_healthy() {
 #[test]
 fn a_registry_whose_directories_are_lost_is_not_healthy() {
     for dirs in [&["ports"][..], &["projects"], &["ports", "projects"]] {
-        let test = three_projects();
+        let test = Test::of_three();
         for dir in dirs {
             fs::remove_dir_all(test.root().join(dir)).expect("it is there");
         }
@@ -729,9 +718,7 @@ fn a_registry_whose_directories_are_lost_is_not_healthy() {
         findings(test.args(["doctor", "--fix", "--json"]), 0);
         findings(test.args(["doctor", "--json"]), 0);
         for (name, index) in ["shop", "blog", "wiki"].iter().zip(0..) {
-            test.args(["show", name])
-                .stdout(format!("{}\n", test.port(index)))
-                .run();
+            test.assert_shows(name, test.port(index));
         }
     }
 }
@@ -781,7 +768,7 @@ fn a_range_that_the_kernel_takes_ports_from_is_a_finding_that_stays() {
         .map(|number| number.parse().expect("a port"))
         .collect();
     let (first, last) = (numbers[0], numbers[1]);
-    let test = three_projects();
+    let test = Test::of_three();
     let edges = [(first, first), (last, last), (first - 1, first), (1, 65535)];
     for (min, max) in edges {
         let line = format!(
@@ -842,9 +829,7 @@ fn many_kinds_of_harm_at_once_lose_nothing_that_was_valid() {
         assert_eq!(test.read(&path), bytes, "{path:?}");
     }
     for index in 0..10 {
-        test.args(["show", &format!("p{index}")])
-            .stdout(format!("{}\n", test.port(index)))
-            .run();
+        test.assert_shows(&format!("p{index}"), test.port(index));
     }
 }
 
@@ -861,7 +846,7 @@ fn doctor_of_nothing_creates_nothing() {
 
 #[test]
 fn findings_about_strange_names_are_printed_escaped() {
-    let test = three_projects();
+    let test = Test::of_three();
     test.write(test.root().join("ports/a\nb\u{1b}[31m"), "x");
     test.args(["doctor"])
         .stdout(

@@ -56,6 +56,20 @@ impl Test {
         }
     }
 
+    /// Makes a registry of these projects, on the range's first ports.
+    pub(crate) fn of_projects(names: &[&str]) -> Test {
+        let test = Test::new();
+        for (name, index) in names.iter().zip(0..) {
+            test.project(name, test.port(index));
+        }
+        test
+    }
+
+    /// A registry of three projects: `shop`, `blog` and `wiki` on the first three ports.
+    pub(crate) fn of_three() -> Test {
+        Test::of_projects(&["shop", "blog", "wiki"])
+    }
+
     /// Returns the home directory.
     pub(crate) fn home(&self) -> &Path {
         &self.home
@@ -95,6 +109,20 @@ impl Test {
         self.args(["allocate", name])
             .stdout(format!("{port}\n"))
             .run();
+    }
+
+    /// Asserts that `show` tells this port of a project.
+    #[track_caller]
+    pub(crate) fn assert_shows(&self, project: &str, port: u16) {
+        self.args(["show", project])
+            .stdout(format!("{port}\n"))
+            .run();
+    }
+
+    /// Asserts that `doctor` finds nothing.
+    #[track_caller]
+    pub(crate) fn assert_healthy(&self) {
+        self.args(["doctor"]).stdout_has("healthy").run();
     }
 
     /// Writes a file in the home, and the directories that it needs.

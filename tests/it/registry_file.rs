@@ -52,8 +52,7 @@ fn edit(test: &Test, from: &str, to: &str) {
 
 #[test]
 fn the_bytes_of_the_file_are_these() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     test.project("caf\u{e9} \"\u{1f980}\"\n", test.port(1));
     let (first, second, next, last) = (test.port(0), test.port(1), test.port(2), test.port(7));
     let check = test.registry_json()["portclaim"]["check"].clone();
@@ -82,8 +81,7 @@ fn the_bytes_of_the_file_are_these() {
 
 #[test]
 fn the_range_in_the_file_is_that_of_its_creation() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     test.mkdir("blog");
     let port = test.port(5).to_string();
     test.args(["allocate", "blog", "--port-min", &port])
@@ -98,8 +96,7 @@ fn the_range_in_the_file_is_that_of_its_creation() {
 
 #[test]
 fn the_last_project_that_goes_leaves_empty_mappings() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     test.args(["remove", "shop"]).any_stdout().run();
     let file = test.text(test.registry());
     assert!(file.contains("\"mappings\": {},\n"), "{file}");
@@ -344,7 +341,7 @@ fn sixteen_processes_at_once_take_a_registry_over_once() {
         assert_eq!(listed(list(&test)), expected);
         assert_eq!(test.backups(), [BACKUP]);
         assert_eq!(test.read(test.root().join(BACKUP)), original.as_bytes());
-        test.args(["doctor"]).stdout_has("healthy").run();
+        test.assert_healthy();
     }
 }
 
@@ -387,8 +384,7 @@ fn newcomers_during_a_take_over_get_none_of_the_old_ports() {
 
 #[test]
 fn what_a_running_python_copy_adds_becomes_a_claim() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     let added = test.port(1);
     edit(
         &test,
@@ -402,21 +398,18 @@ fn what_a_running_python_copy_adds_becomes_a_claim() {
         ))
         .run();
     assert!(test.claim(added).exists());
-    test.args(["show", "/p/py"])
-        .stdout(format!("{added}\n"))
-        .run();
+    test.assert_shows("/p/py", added);
     test.args(["allocate", "/p/py"])
         .stdout(format!("{added}\n"))
         .stderr("warning: /p/py does not exist\n")
         .run();
     assert!(test.backups().is_empty(), "nothing was taken over");
-    test.args(["doctor"]).stdout_has("healthy").run();
+    test.assert_healthy();
 }
 
 #[test]
 fn what_a_python_copy_added_is_seen_before_a_port_is_given_out() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     let added = test.port(1);
     edit(
         &test,
@@ -442,8 +435,7 @@ fn what_a_python_copy_added_is_seen_before_a_port_is_given_out() {
 
 #[test]
 fn what_a_python_copy_gave_out_twice_is_reported_and_the_claim_counts() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     let port = test.port(0);
     edit(
         &test,
@@ -469,9 +461,7 @@ fn what_a_python_copy_gave_out_twice_is_reported_and_the_claim_counts() {
 
 #[test]
 fn a_port_that_a_python_copy_took_away_and_gave_to_another_stays_the_first_ones() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
-    test.project("blog", test.port(1));
+    let test = Test::of_projects(&["shop", "blog"]);
     let port = test.port(0);
     // `remove` of one, and after a wrap `allocate` for the other.
     let shop = test.path("shop");
@@ -499,8 +489,7 @@ fn a_port_that_a_python_copy_took_away_and_gave_to_another_stays_the_first_ones(
 
 #[test]
 fn a_claim_whose_port_another_wrote_in_front_of_it_stays_in_the_file() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     let port = test.port(0);
     edit(
         &test,
@@ -519,16 +508,12 @@ fn a_claim_whose_port_another_wrote_in_front_of_it_stays_in_the_file() {
 
 #[test]
 fn what_a_python_copy_removed_comes_back() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
-    test.project("blog", test.port(1));
+    let test = Test::of_projects(&["shop", "blog"]);
     let shop = test.path("shop");
     let shop = shop.to_str().expect("UTF-8");
     let entry = format!("\"{shop}\": {},\n    ", test.port(0));
     edit(&test, &entry, "");
-    test.args(["show", "shop"])
-        .stdout(format!("{}\n", test.port(0)))
-        .run();
+    test.assert_shows("shop", test.port(0));
     test.args(["list"]).stdout_has("[HOME]/shop").run();
     // At the latest when the file is written anew.
     test.project("new", test.port(2));
@@ -545,8 +530,7 @@ fn what_a_python_copy_removed_comes_back() {
 
 #[test]
 fn a_port_that_another_changed_in_the_file_is_reported_and_put_right() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     edit(
         &test,
         &format!("\": {}\n", test.port(0)),
@@ -569,8 +553,7 @@ fn a_port_that_another_changed_in_the_file_is_reported_and_put_right() {
 
 #[test]
 fn where_a_python_copy_went_on_the_search_goes_on() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     edit(
         &test,
         &format!("\"next_available\": {}", test.port(1)),
@@ -632,9 +615,7 @@ fn damages() -> Vec<(Vec<u8>, &'static str)> {
 #[test]
 fn every_kind_of_damage_is_backed_up_and_mended_from_the_claims() {
     for (damage, why) in damages() {
-        let test = Test::new();
-        test.project("shop", test.port(0));
-        test.project("blog", test.port(1));
+        let test = Test::of_projects(&["shop", "blog"]);
         let before = test.records();
         test.write_registry(&damage);
         let (claims, stderr) = listed_and_told(list(&test)
@@ -660,7 +641,7 @@ fn every_kind_of_damage_is_backed_up_and_mended_from_the_claims() {
             assert_eq!(test.read(path), bytes, "{why}");
         }
         list(&test).json();
-        test.args(["doctor"]).stdout_has("healthy").run();
+        test.assert_healthy();
     }
 }
 
@@ -676,8 +657,7 @@ fn every_command_that_gives_or_names_a_port_survives_a_damaged_file() {
         &["reset", "--yes"],
         &["doctor", "--fix"],
     ] {
-        let test = Test::new();
-        test.project("shop", test.port(0));
+        let test = Test::of_projects(&["shop"]);
         test.mkdir("new");
         test.write_registry("{\"mappings\": {\"/p/x\": 9");
         test.args(args).any_stdout().any_stderr().run();
@@ -694,9 +674,7 @@ fn every_command_that_gives_or_names_a_port_survives_a_damaged_file() {
 
 #[test]
 fn a_registry_that_is_truncated_anywhere_loses_no_claim() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
-    test.project("blog", test.port(1));
+    let test = Test::of_projects(&["shop", "blog"]);
     let sound = test.read(test.registry());
     let expected: BTreeMap<String, u64> = [
         ("[HOME]/shop".to_owned(), u64::from(test.port(0))),
@@ -797,13 +775,9 @@ fn a_next_port_that_is_missing_or_none_is_no_damage() {
 
 #[test]
 fn a_file_that_was_deleted_comes_back() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
-    test.project("blog", test.port(1));
+    let test = Test::of_projects(&["shop", "blog"]);
     fs::remove_file(test.registry()).expect("it is there");
-    test.args(["show", "shop"])
-        .stdout(format!("{}\n", test.port(0)))
-        .run();
+    test.assert_shows("shop", test.port(0));
     test.args(["list"]).stdout_has("[HOME]/blog").run();
     test.mkdir("new");
     let said = test.args(["allocate", "new"]).any_stdout().run();
@@ -824,10 +798,7 @@ fn a_file_that_was_deleted_comes_back() {
 /// Removes these directories of a registry of three projects, calls, and expects every
 /// project to have its port.
 fn lost(dirs: &[&str], args: &[&str]) {
-    let test = Test::new();
-    for (name, index) in ["a", "b", "c"].iter().zip(0..) {
-        test.project(name, test.port(index));
-    }
+    let test = Test::of_projects(&["a", "b", "c"]);
     for dir in dirs {
         fs::remove_dir_all(test.root().join(dir)).expect("it is there");
     }
@@ -857,7 +828,7 @@ fn lost(dirs: &[&str], args: &[&str]) {
         .any_stdout()
         .any_stderr()
         .run();
-    test.args(["doctor"]).stdout_has("healthy").run();
+    test.assert_healthy();
     assert_eq!(listed(list(&test)).len(), 3);
 }
 
@@ -893,15 +864,12 @@ fn where_the_commits_alone_are_deleted_every_project_gets_its_port_again() {
 
 #[test]
 fn one_claim_that_was_deleted_comes_back_with_its_port() {
-    let test = Test::new();
-    for (name, index) in ["a", "b", "c"].iter().zip(0..) {
-        test.project(name, test.port(index));
-    }
+    let test = Test::of_projects(&["a", "b", "c"]);
     fs::remove_file(test.claim(test.port(1))).expect("it is there");
     test.args(["allocate", "b"])
         .stdout(format!("{}\n", test.port(1)))
         .run();
-    test.args(["doctor"]).stdout_has("healthy").run();
+    test.assert_healthy();
 }
 
 #[test]
@@ -945,9 +913,7 @@ fn a_registry_file_that_is_a_symbolic_link_is_where_it_leads() {
 
 #[test]
 fn the_file_of_a_reset_can_be_put_back() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
-    test.project("blog", test.port(1));
+    let test = Test::of_projects(&["shop", "blog"]);
     test.args(["remove", "shop"]).any_stdout().run();
     test.project("shop", test.port(2));
     let before = test.mappings();
@@ -961,17 +927,13 @@ fn the_file_of_a_reset_can_be_put_back() {
     fs::copy(&kept, test.registry()).expect("it can be copied");
     list(&test).stderr(warns_of_take_over(2, BACKUP)).json();
     assert_eq!(test.mappings(), before);
-    test.args(["show", "shop"])
-        .stdout(format!("{}\n", test.port(2)))
-        .run();
-    test.args(["doctor"]).stdout_has("healthy").run();
+    test.assert_shows("shop", test.port(2));
+    test.assert_healthy();
 }
 
 #[test]
 fn the_whole_backup_of_a_reset_can_be_put_back() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
-    test.project("blog", test.port(1));
+    let test = Test::of_projects(&["shop", "blog"]);
     let (before, claims) = (test.mappings(), test.records());
     test.args(["reset", "--yes"]).any_stdout().run();
     test.shell("cd \"$HOME/.config/litellm\" && cp -R backups/1/. .")
@@ -979,13 +941,12 @@ fn the_whole_backup_of_a_reset_can_be_put_back() {
     list(&test).any_stderr().json();
     assert_eq!(test.records(), claims);
     assert_eq!(test.mappings(), before);
-    test.args(["doctor"]).stdout_has("healthy").run();
+    test.assert_healthy();
 }
 
 #[test]
 fn a_file_of_a_later_format_is_not_taken_for_damage() {
-    let test = Test::new();
-    test.project("shop", test.port(0));
+    let test = Test::of_projects(&["shop"]);
     edit(&test, "\"format\": 1", "\"format\": 2");
     let (claims, stderr) = listed_and_told(list(&test).any_stderr());
     assert!(!stderr.contains("damaged"), "{stderr}");
