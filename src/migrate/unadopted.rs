@@ -47,7 +47,10 @@ pub(crate) fn unadopted(root: &OsDir, name: &str, place: Option<&Place>) -> Resu
         let holder = Holder::new(project.clone());
         // A commit that cannot be read is its project's all the same.
         let is_held = place.is_some_and(|place| {
-            matches!(lookup(&place.store, &holder), Ok(Lookup::Held(..)) | Err(_))
+            matches!(
+                lookup(&place.store, &holder),
+                Ok(Lookup::Held(..) | Lookup::Hidden(_)) | Err(_)
+            )
         });
         if !is_held && projects.insert(project) && taken.insert(port) {
             let record = Record::new(port, Nonce::NONE, holder);

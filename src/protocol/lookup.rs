@@ -83,7 +83,17 @@ pub(crate) fn lookup<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Lookup
     evaluate(store, holder, read.map(|bytes| (bytes, false)))
 }
 
-/// The same, and asks for the seal, which takes one more call.
+/// Returns the record of `holder`'s port: `None` where it has none, an error where its claim
+/// may not be read.
+pub(crate) fn held<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Option<Record>> {
+    match lookup(store, holder)? {
+        Lookup::Held(record, _) => Ok(Some(record)),
+        Lookup::Hidden(record) => Err(hidden(store, &record)),
+        Lookup::Absent | Lookup::Dangling(_) | Lookup::Damaged(_) => Ok(None),
+    }
+}
+
+/// As [`lookup`], and asks for the seal, which takes one more call.
 pub(crate) fn lookup_seal<D: Dir>(store: &Store<D>, holder: &Holder) -> Result<Lookup> {
     let read = store.projects.read_sealed(holder.key(), LEN_MAX);
     evaluate(store, holder, read)

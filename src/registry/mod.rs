@@ -15,7 +15,7 @@ use crate::place::Place;
 use crate::port::PortRange;
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, Released, lookup, lookup_seal, make_durable, marks, release,
+    Acquired, Lookup, Released, held, lookup_seal, make_durable, marks, release,
 };
 use crate::record::Record;
 
@@ -295,13 +295,13 @@ impl Registry {
     /// ```
     pub fn find(&self, holder: &Holder) -> Result<Option<Record>> {
         if let Some(place) = self.place()?
-            && let Lookup::Held(record, _) = lookup(&place.store, holder)?
+            && let Some(record) = held(&place.store, holder)?
         {
             return Ok(Some(record));
         }
         let look = self.look()?;
         if let Some(place) = look.place
-            && let Lookup::Held(record, _) = lookup(&place.store, holder)?
+            && let Some(record) = held(&place.store, holder)?
         {
             return Ok(Some(record));
         }

@@ -99,19 +99,29 @@ fn mend_claims(place: &Place, name_of_file: &str, file: Option<&Document>) -> Re
             _ => None,
         };
         let is_special = inspect(dir, &name)?.is_some_and(|meta| !meta.is_file);
-        let is_gone = if is_special {
-            dir.move_special(&name, &place.quarantine()?)
-                .at(Op::Publish, dir, &name)?
+        let swept = if !is_special {
+            sweep_port(&place.store, port, || place.quarantine())?
+        } else if dir
+            .move_special(&name, &place.quarantine()?)
+            .at(Op::Publish, dir, &name)?
+        {
+            Swept::Quarantined
         } else {
-            let swept = sweep_port(&place.store, port, || place.quarantine())?;
-            matches!(swept, Swept::Removed | Swept::Quarantined)
+            Swept::Kept
         };
+        let is_gone = matches!(swept, Swept::Removed | Swept::Quarantined);
         if let Some(holder) = known.get(&port)
             && is_gone
             && orphan.is_none_or(|orphan| orphan == *holder)
         {
             let only = match look(place, holder)? {
-                Some(Lookup::Dangling(commit)) if commit.port() == port => Only::new(port),
+                // A release leaves a commit without a claim for a moment, and then another's
+                // claim may be there, empty; a damaged one it never leaves.
+                Some(Lookup::Dangling(commit))
+                    if commit.port() == port && swept == Swept::Quarantined =>
+                {
+                    Only::new(port)
+                }
                 _ => Only::if_still(port, || still_shown(place, name_of_file, holder, port)),
             };
             reclaim(place, holder, only, port)?;
@@ -161,7 +171,10 @@ fn look(place: &Place, holder: &Holder) -> Result<Option<Lookup>> {
 
 /// Gives `holder` the port again, if it has none and the port can be had.
 fn reclaim(place: &Place, holder: &Holder, mut only: Only<'_>, port: Port) -> Result<()> {
-    if matches!(look(place, holder)?, None | Some(Lookup::Held(..))) {
+    if matches!(
+        look(place, holder)?,
+        None | Some(Lookup::Held(..) | Lookup::Hidden(_))
+    ) {
         return Ok(());
     }
     sweep_port(&place.store, port, || place.quarantine())?;
