@@ -1,8 +1,9 @@
-//! Library operations beside the system calls that they cannot do without, in one process.
+//! Library operations beside the system calls that they cannot do without, in one process:
+//! from none to 60,000 claims, and with several threads on one registry.
 //!
 //! ```sh
-//! cargo bench --bench library                               # in the current directory's file system
-//! PORTCLAIM_BENCH_DIR=/dev/shm cargo bench --bench library
+//! cargo bench --bench library
+//! PORTCLAIM_BENCH_DIR=/dev/shm cargo bench --bench library  # in this directory's file system
 //! ```
 //!
 //! Nothing is flushed: what is compared is the work, not the disk. Both sides take turns;
@@ -13,62 +14,77 @@
     reason = "a benchmark is a program of its own"
 )]
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use portclaim::{Durability, Holder, IndexPolicy, PortRange, ProjectPath, Registry, Request};
-use rustix::fs::{AtFlags, Mode, OFlags};
 
+mod common;
+#[path = "common/floor.rs"]
+mod floor;
+
+use common::{median, millis, temporary, timed};
+use floor::{Raw, name};
+
+const RANGE: &str = "1024-65535";
+const CLAIMS: [usize; 4] = [0, 1_000, 10_000, 60_000];
 /// Operations of each kind that count, in batches: a batch of one side, then one of the other.
 const ROUNDS: usize = 100;
 const BATCH: usize = 50;
-/// What a record is as long as, bytes.
-const RECORD: [u8; 130] = [b'x'; 130];
+const THREADS: [usize; 3] = [1, 2, 4];
+/// Turns of each side for each number of threads, and what each thread does in one.
+const TURNS: usize = 15;
+const CLAIMS_A_TURN: usize = 50;
+const LOOK_UPS_A_TURN: usize = 2_000;
 
 fn main() {
-    let dir =
-        std::env::var_os("PORTCLAIM_BENCH_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
-    for claims in [0, 1_000] {
-        let root = tempfile::tempdir_in(&dir).expect("a directory");
-        let path = Utf8PathBuf::from_path_buf(root.path().to_owned()).expect("UTF-8");
-        compare(&path, claims);
+    for claims in CLAIMS {
+        let root = temporary();
+        let root = Utf8PathBuf::from_path_buf(root.path().to_owned()).expect("UTF-8");
+        let registry = filled(&root, claims);
+        let raw = Raw::filled(&root, claims);
+        println!("{claims} claims");
+        one_by_one(&registry, &raw);
+        for threads in THREADS {
+            at_once(&registry, &raw, threads);
+        }
     }
 }
 
-fn holder(kind: &str, number: usize) -> Holder {
-    Holder::new(ProjectPath::from_normal(format!("/bench/{kind}/{number}")).expect("normal"))
-}
-
-fn compare(root: &Utf8PathBuf, claims: usize) {
-    let range: PortRange = "10000-31999".parse().expect("a range");
+fn filled(root: &Utf8Path, claims: usize) -> Registry {
     let registry = Registry::options()
-        .range(range)
+        .range(RANGE.parse::<PortRange>().expect("a range"))
         .durability(Durability::Volatile)
         .index(IndexPolicy::Mark)
         .open(root.join("registry"))
         .expect("opens");
-    for number in 0..claims {
-        let _ = registry
-            .claim(&Request::new(holder("filled", number)))
-            .expect("a port");
+    for request in requests(&holders("filled", 0, claims)) {
+        let _ = registry.claim(&request).expect("a port");
     }
     registry.refresh_index().expect("an index");
-    let raw = Raw::new(root, claims);
+    registry
+}
 
+fn holders(kind: &str, first: usize, count: usize) -> Vec<Holder> {
+    (first..first + count)
+        .map(|number| ProjectPath::from_normal(format!("/bench/{kind}/{number}")))
+        .map(|path| Holder::new(path.expect("normal")))
+        .collect()
+}
+
+fn requests(holders: &[Holder]) -> Vec<Request> {
+    holders.iter().cloned().map(Request::new).collect()
+}
+
+/// Each operation by itself, by one thread.
+fn one_by_one(registry: &Registry, raw: &Raw) {
     let mut times: [Vec<Duration>; 4] = std::array::from_fn(|_| Vec::new());
-    let mut number = 0;
-    // As long as portclaim's, and like those made before they are used.
+    // Like the requests, made before they are used.
     let names: Vec<String> = (0..BATCH).map(name).collect();
-    for _ in 0..ROUNDS {
-        let numbers = number..number + BATCH;
-        let holders: Vec<Holder> = numbers
-            .clone()
-            .map(|number| holder("new", number))
-            .collect();
-        let requests: Vec<Request> = holders.iter().cloned().map(Request::new).collect();
-        number += BATCH;
+    for round in 0..ROUNDS {
+        let first = round * BATCH;
+        let holders = holders("new", first, BATCH);
+        let requests = requests(&holders);
         let mut records = Vec::with_capacity(BATCH);
         times[0].push(timed(|| {
             for request in &requests {
@@ -76,138 +92,120 @@ fn compare(root: &Utf8PathBuf, claims: usize) {
             }
         }));
         times[1].push(timed(|| {
-            numbers
-                .clone()
-                .for_each(|number| raw.claim(number, &names[number % BATCH]));
+            for (number, name) in names.iter().enumerate() {
+                raw.claim(first + number, name);
+            }
         }));
         times[2].push(timed(|| {
             for holder in &holders {
                 registry.find(holder).expect("reads").expect("a port");
             }
         }));
-        times[3].push(timed(|| {
-            numbers
-                .clone()
-                .for_each(|number| raw.look_up(&names[number % BATCH]));
-        }));
+        times[3].push(timed(|| names.iter().for_each(|name| raw.look_up(name))));
         // Given back, and the marks with them, so that the count stays.
-        for (record, number) in records.iter().zip(numbers) {
+        for (record, name) in records.iter().zip(&names) {
             registry.release(record).expect("releases");
-            raw.remove(&names[number % BATCH]);
+            raw.remove(name);
         }
         registry.refresh_index().expect("an index");
     }
-    let [claim, raw_claim, find, raw_find] = times.map(median);
-    println!("{claims} claims");
+    let [claim, raw_claim, find, raw_find] = times.map(|mut times| {
+        millis(median(&mut times)) * 1e3 / f64::from(u32::try_from(BATCH).expect("small"))
+    });
     report("claim", claim, raw_claim);
     report("look-up", find, raw_find);
-}
-
-fn name(number: usize) -> String {
-    format!("{number:032x}.claim")
-}
-
-/// The floor: the same files by bare system calls.
-struct Raw {
-    ports: OwnedFd,
-    projects: OwnedFd,
-    staging: OwnedFd,
-}
-
-const CREATE: OFlags = OFlags::CREATE
-    .union(OFlags::EXCL)
-    .union(OFlags::RDWR)
-    .union(OFlags::CLOEXEC);
-const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
-
-impl Raw {
-    fn new(root: &Utf8PathBuf, claims: usize) -> Raw {
-        let open = |name: &str| {
-            let path = root.join("raw").join(name);
-            std::fs::create_dir_all(&path).expect("a directory");
-            rustix::fs::open(
-                path.as_str(),
-                OFlags::RDONLY | OFlags::DIRECTORY,
-                Mode::empty(),
-            )
-            .expect("opens")
-        };
-        let raw = Raw {
-            ports: open("ports"),
-            projects: open("projects"),
-            staging: open("staging"),
-        };
-        for number in 0..claims {
-            raw.claim(number, &name(100_000 + number));
-        }
-        raw
-    }
-
-    /// Probe, create and write the claim, stage the commit and publish it.
-    fn claim(&self, number: usize, name: &str) {
-        let socket = rustix::net::socket_with(
-            rustix::net::AddressFamily::INET6,
-            rustix::net::SocketType::STREAM,
-            rustix::net::SocketFlags::CLOEXEC,
-            None,
-        )
-        .expect("a socket");
-        let port = 10_000 + u16::try_from(number % 20_000).expect("a port");
-        let address = std::net::SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, port, 0, 0);
-        let _ = rustix::net::bind(&socket, &address);
-        drop(socket);
-        create(&self.ports, name);
-        create(&self.staging, name);
-        rustix::fs::renameat_with(
-            &self.staging,
-            name,
-            &self.projects,
-            name,
-            rustix::fs::RenameFlags::NOREPLACE,
-        )
-        .expect("publishes");
-    }
-
-    fn look_up(&self, name: &str) {
-        for dir in [&self.projects, &self.ports] {
-            let file = rustix::fs::openat(dir, name, READ, Mode::empty()).expect("opens");
-            let mut bytes = [0; 1024];
-            assert_eq!(
-                rustix::io::read(&file, &mut bytes).expect("reads"),
-                RECORD.len()
-            );
-        }
-    }
-
-    fn remove(&self, name: &str) {
-        for dir in [&self.projects, &self.ports] {
-            rustix::fs::unlinkat(dir, name, AtFlags::empty()).expect("removes");
-        }
-    }
-}
-
-fn create(dir: impl AsFd, name: &str) {
-    let file = rustix::fs::openat(dir, name, CREATE, Mode::from_raw_mode(0o600)).expect("creates");
-    assert_eq!(
-        rustix::io::write(&file, &RECORD).expect("writes"),
-        RECORD.len()
-    );
-}
-
-fn timed(work: impl FnOnce()) -> Duration {
-    let began = Instant::now();
-    work();
-    began.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1e6 / f64::from(u32::try_from(BATCH).expect("small"))
 }
 
 fn report(what: &str, ours: f64, floor: f64) {
     println!(
         "  {what:8} {ours:>7.2} us, system calls alone {floor:>7.2} us: {:.2} x",
         ours / floor
+    );
+}
+
+/// So many threads at once on one registry, each for projects of its own.
+fn at_once(registry: &Registry, raw: &Raw, threads: usize) {
+    let holders: Vec<_> = (0..threads)
+        .map(|thread| holders("thread", thread * CLAIMS_A_TURN, CLAIMS_A_TURN))
+        .collect();
+    let requests: Vec<_> = holders.iter().map(|holders| requests(holders)).collect();
+    let names: Vec<Vec<String>> = (0..threads)
+        .map(|thread| thread * CLAIMS_A_TURN)
+        .map(|first| (first..first + CLAIMS_A_TURN).map(name).collect())
+        .collect();
+
+    let mut times: [Vec<Duration>; 4] = std::array::from_fn(|_| Vec::new());
+    for _ in 0..TURNS {
+        times[0].push(in_threads(threads, |thread| {
+            for request in &requests[thread] {
+                let record = registry.claim(request).expect("a port").keep();
+                registry.release(&record).expect("releases");
+            }
+        }));
+        registry.refresh_index().expect("an index");
+        times[1].push(in_threads(threads, |thread| {
+            for (number, name) in names[thread].iter().enumerate() {
+                raw.claim(thread * CLAIMS_A_TURN + number, name);
+                raw.remove(name);
+            }
+        }));
+    }
+    let claimed: Vec<_> = requests
+        .iter()
+        .flatten()
+        .map(|request| registry.claim(request).expect("a port").keep())
+        .collect();
+    for (number, name) in names.iter().flatten().enumerate() {
+        raw.claim(number, name);
+    }
+    for _ in 0..TURNS {
+        times[2].push(in_threads(threads, |thread| {
+            for holder in holders[thread].iter().cycle().take(LOOK_UPS_A_TURN) {
+                registry.find(holder).expect("reads").expect("a port");
+            }
+        }));
+        times[3].push(in_threads(threads, |thread| {
+            let names = names[thread].iter().cycle();
+            names
+                .take(LOOK_UPS_A_TURN)
+                .for_each(|name| raw.look_up(name));
+        }));
+    }
+    for (record, name) in claimed.iter().zip(names.iter().flatten()) {
+        registry.release(record).expect("releases");
+        raw.remove(name);
+    }
+    registry.refresh_index().expect("an index");
+
+    let [claim, raw_claim, find, raw_find] = times;
+    println!("  {threads} thread{}", if threads == 1 { "" } else { "s" });
+    report_rate(
+        "claim and release",
+        threads * CLAIMS_A_TURN,
+        claim,
+        raw_claim,
+    );
+    report_rate("look-up", threads * LOOK_UPS_A_TURN, find, raw_find);
+}
+
+/// How long it takes until all have done `work`, which is told the thread's number.
+fn in_threads(threads: usize, work: impl Fn(usize) + Sync) -> Duration {
+    timed(|| {
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let work = &work;
+                scope.spawn(move || work(thread));
+            }
+        });
+    })
+}
+
+fn report_rate(what: &str, operations: usize, ours: Vec<Duration>, floor: Vec<Duration>) {
+    let operations = f64::from(u32::try_from(operations).expect("small"));
+    let [ours, floor] =
+        [ours, floor].map(|mut times| operations / median(&mut times).as_secs_f64());
+    println!(
+        "    {what:17} {ours:>8.0}/s, system calls alone {floor:>8.0}/s: {:.2} x",
+        floor / ours
     );
 }

@@ -15,8 +15,15 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+
+mod common;
+#[path = "common/process.rs"]
+mod process;
+
+use common::{median, millis, temporary, timed};
+use process::quiet;
 
 /// Runs of each command that count.
 const RUNS: usize = 400;
@@ -28,8 +35,7 @@ const BURSTS: usize = 5;
 type Prepare<'a> = Box<dyn FnMut(usize) -> Command + 'a>;
 
 fn main() {
-    let root =
-        tempfile::tempdir_in(std::env::current_dir().expect("a directory")).expect("a directory");
+    let root = temporary();
     let portclaim = PathBuf::from(env!("CARGO_BIN_EXE_portclaim"));
     let trop = std::env::var_os("PORTCLAIM_BENCH_TROP").map(PathBuf::from);
 
@@ -109,18 +115,17 @@ fn main() {
                     .collect(),
                 (_, None) => continue,
             };
-            let began = Instant::now();
-            let children: Vec<_> = commands
-                .iter_mut()
-                .map(|command| command.spawn().expect("starts"))
-                .collect();
-            let failed = children
-                .into_iter()
-                .filter_map(|mut child| child.wait().ok())
-                .filter(|status| !status.success())
-                .count();
-            times.push(began.elapsed());
-            failures += failed;
+            times.push(timed(|| {
+                let children: Vec<_> = commands
+                    .iter_mut()
+                    .map(|command| command.spawn().expect("starts"))
+                    .collect();
+                failures += children
+                    .into_iter()
+                    .filter_map(|mut child| child.wait().ok())
+                    .filter(|status| !status.success())
+                    .count();
+            }));
         }
         if !times.is_empty() {
             println!(
@@ -172,22 +177,14 @@ fn theirs(trop: &Path, home: &Path, project: &Path) -> Command {
     quiet(command)
 }
 
-fn quiet(mut command: Command) -> Command {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
-}
-
 fn compare(title: &str, mut commands: Vec<(&str, Prepare<'_>)>) {
     let mut times: Vec<Vec<Duration>> = commands.iter().map(|_| Vec::with_capacity(RUNS)).collect();
     for run in 0..RUNS {
         for ((_, prepare), times) in commands.iter_mut().zip(&mut times) {
             let mut command = quiet(prepare(run));
-            let began = Instant::now();
-            command.status().expect("runs");
-            times.push(began.elapsed());
+            times.push(timed(|| {
+                command.status().expect("runs");
+            }));
         }
     }
     println!("{title}");
@@ -200,13 +197,4 @@ fn compare(title: &str, mut commands: Vec<(&str, Prepare<'_>)>) {
             median.as_secs_f64() / floor.as_secs_f64()
         );
     }
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

@@ -10,11 +10,18 @@
 #![expect(clippy::print_stdout, reason = "a benchmark is a program of its own")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use portclaim::{Durability, Holder, IndexPolicy, PortRange, ProjectPath, Registry, Request};
+
+mod common;
+#[path = "common/process.rs"]
+mod process;
+
+use common::{median, millis, temporary, timed};
+use process::quiet;
 
 /// Runs of each command that count.
 const RUNS: usize = 100;
@@ -22,7 +29,7 @@ const RANGE: &str = "1024-65535";
 const CLAIMS: [usize; 4] = [0, 1_000, 10_000, 60_000];
 
 fn main() {
-    let root = tempfile::tempdir_in("target").expect("a directory");
+    let root = temporary();
     let homes: Vec<Home> = CLAIMS
         .iter()
         .map(|&claims| Home::filled(root.path(), claims))
@@ -30,11 +37,11 @@ fn main() {
     let mut times: Vec<[Vec<Duration>; 2]> = homes.iter().map(|_| Default::default()).collect();
     let mut floor = Vec::new();
     for run in 0..RUNS {
-        floor.push(timed(&mut Command::new("true")));
+        floor.push(run_timed(&mut quiet(Command::new("true"))));
         for (home, [show, allocate]) in homes.iter().zip(&mut times) {
-            show.push(timed(&mut home.command("show", "/bench/warm")));
+            show.push(run_timed(&mut home.command("show", "/bench/warm")));
             let new = format!("/bench/new/{run}");
-            allocate.push(timed(&mut home.command("allocate", &new)));
+            allocate.push(run_timed(&mut home.command("allocate", &new)));
             // Given back, so that the count stays.
             assert!(
                 home.command("remove", &new)
@@ -44,12 +51,12 @@ fn main() {
             );
         }
     }
-    println!("true {:.3} ms", millis(&mut floor));
+    println!("true {:.3} ms", millis(median(&mut floor)));
     for (claims, [show, allocate]) in CLAIMS.iter().zip(&mut times) {
         println!(
             "{claims:>6} claims: show {:>7.3} ms, allocate a new project {:>8.3} ms",
-            millis(show),
-            millis(allocate)
+            millis(median(show)),
+            millis(median(allocate))
         );
     }
 }
@@ -61,7 +68,7 @@ struct Home {
 
 impl Home {
     fn filled(root: &Path, claims: usize) -> Home {
-        let path = std::path::absolute(root.join(claims.to_string())).expect("a path");
+        let path = root.join(claims.to_string());
         let registry = Registry::options()
             .range(RANGE.parse::<PortRange>().expect("a range"))
             .durability(Durability::Volatile)
@@ -93,23 +100,14 @@ impl Home {
         command
             .args([verb, project, "--registry"])
             .arg(&self.registry)
-            .args(["--port-min", first, "--port-max", last])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command
+            .args(["--port-min", first, "--port-max", last]);
+        quiet(command)
     }
 }
 
-fn timed(command: &mut Command) -> Duration {
-    let began = Instant::now();
-    let status = command.status().expect("runs");
-    let took = began.elapsed();
-    assert!(status.success());
+fn run_timed(command: &mut Command) -> Duration {
+    let mut status = None;
+    let took = timed(|| status = Some(command.status().expect("runs")));
+    assert!(status.expect("it ran").success());
     took
-}
-
-fn millis(times: &mut [Duration]) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1e3
 }
