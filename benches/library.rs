@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo bench --bench library
 //! PORTCLAIM_BENCH_DIR=/dev/shm cargo bench --bench library  # in this directory's file system
+//! PORTCLAIM_BENCH_CLAIMS=10000 cargo bench --bench library  # at this number of claims only
 //! ```
 //!
 //! Nothing is flushed: what is compared is the work, not the disk. Both sides take turns;
@@ -38,7 +39,9 @@ const CLAIMS_A_TURN: usize = 50;
 const LOOK_UPS_A_TURN: usize = 2_000;
 
 fn main() {
-    for claims in CLAIMS {
+    let only = std::env::var("PORTCLAIM_BENCH_CLAIMS").ok();
+    let only = only.map(|claims| vec![claims.parse().expect("a number")]);
+    for claims in only.unwrap_or(CLAIMS.to_vec()) {
         let root = temporary();
         let root = Utf8PathBuf::from_path_buf(root.path().to_owned()).expect("UTF-8");
         let registry = filled(&root, claims);

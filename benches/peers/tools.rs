@@ -90,6 +90,7 @@ impl Home {
     }
 
     /// A command that sees this home, and nothing else of the environment but where programs are.
+    /// Git is told not to look above it: a project there is none of a repository around it.
     #[expect(
         clippy::disallowed_methods,
         reason = "programs are found where they are"
@@ -99,6 +100,7 @@ impl Home {
         command
             .env_clear()
             .env("HOME", &self.path)
+            .env("GIT_CEILING_DIRECTORIES", self.path.join("projects"))
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .current_dir(&self.path);
         command
