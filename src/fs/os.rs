@@ -392,9 +392,10 @@ impl Dir for OsDir {
 
     fn sync(&self) -> io::Result<()> {
         match retry_on_intr(|| fs::fsync(&self.fd)) {
-            // Nothing can be pending where nothing can be written; and some file systems
-            // have no such call for directories, because their names are durable at once.
-            Err(Errno::ROFS | Errno::INVAL) => Ok(()),
+            // Some file systems have no such call for directories, because their names are
+            // durable at once. EROFS is an error: ext4 gives it where it went read-only by
+            // itself, and names may be lost; of one that was mounted so, it flushes nothing.
+            Err(Errno::INVAL) => Ok(()),
             answer => Ok(answer?),
         }
     }
