@@ -36,11 +36,14 @@ impl Slot {
         }
     }
 
-    /// Returns the slot's text: empty where it was never written, or is no text.
+    /// Returns the slot's first line: empty where it was never written, or is no text. What
+    /// stands behind it, no writer removes.
     pub(crate) fn read(&self) -> io::Result<String> {
         let mut bytes = [0; LEN_MAX];
         let len = retry_on_intr(|| rustix::io::pread(&self.file, &mut bytes, 0))?;
-        Ok(std::str::from_utf8(&bytes[..len]).map_or_else(|_| String::new(), str::to_owned))
+        let line = bytes[..len].split(|&byte| byte == b'\n').next();
+        let line = line.and_then(|line| std::str::from_utf8(line).ok());
+        Ok(line.unwrap_or_default().to_owned())
     }
 
     /// Writes the text, padded with spaces to `len` bytes, so that a shorter one leaves

@@ -112,7 +112,9 @@ pub(crate) fn note_written(index: &OsDir, seen: Fingerprint, document: &Document
 /// Returns what the file says that is like this now, if portclaim wrote it last and noted that.
 pub(crate) fn recall(index: &OsDir, seen: Fingerprint) -> Option<Settled> {
     let line = index.read(NAME, LEN + 1).ok()?;
-    let line = std::str::from_utf8(&line).ok()?;
+    // Something may stand behind the line that no writer removes.
+    let line = line.split(|&byte| byte == b'\n').next()?;
+    let line = std::str::from_utf8(line).ok()?;
     let (noted, next) = line.trim_end().split_once(' ')?;
     let next: Port = next.parse().ok()?;
     (noted == seen.to_string()).then(|| Settled {
