@@ -9,8 +9,8 @@ use crate::place::Place;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, ROUNDS_MAX, Swept, acquire, acquire_after, committed, lookup_seal, pause,
-    sweep, sweep_port,
+    Acquired, Lookup, ROUNDS_MAX, Swept, acquire, acquire_after, committed, lookup_seal, marks,
+    pause, sweep, sweep_port,
 };
 
 /// How often an exhausted range, or a port that is claimed, is tried: once more than others are
@@ -68,7 +68,11 @@ impl Registry {
         let range = request.range.unwrap_or(self.range());
         let written = file.next_available();
         // The index may know the port of a project whose claim and commit were both lost.
-        let known = file.port_of(place, self.file_name(), &request.holder)?;
+        let known = match file.port_of(place, self.file_name(), &request.holder)? {
+            // It was released, and the file does not show that yet: a new one, in turn.
+            Some(port) if is_marked(place, port)? => None,
+            known => known,
+        };
         let spared = file.spared();
         let mut seen = Some(seen);
         for round in 0..=EXHAUSTED_ROUNDS_MAX {
@@ -102,4 +106,11 @@ impl Registry {
         }
         Err(Error::contended(place.store.ports.path()))
     }
+}
+
+/// Returns whether the registry file need not show the port as it is.
+fn is_marked(place: &Place, port: Port) -> Result<bool> {
+    Ok(marks(&place.store.index)?
+        .iter()
+        .any(|mark| mark.port == port))
 }
