@@ -190,6 +190,17 @@ impl OsDir {
         }
     }
 
+    /// Returns whether another open file holds this one's exclusive lock. Those who ask do not
+    /// meet each other: they take shared locks.
+    pub(crate) fn is_locked(&self, file: &OwnedFd) -> io::Result<bool> {
+        match retry_on_intr(|| fs::flock(file, FlockOperation::NonBlockingLockShared)) {
+            Err(Errno::WOULDBLOCK) => return Ok(true),
+            answer => answer?,
+        }
+        self.unlock(file);
+        Ok(false)
+    }
+
     /// Returns what this directory is.
     pub(crate) fn inspect_self(&self) -> io::Result<Meta> {
         Ok(meta(&fs::fstat(&self.fd)?))

@@ -1,6 +1,7 @@
 //! Brings the registry file up to date with the claims: at once, or when all is quiet.
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -9,6 +10,7 @@ use super::{IndexPolicy, Registry};
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::fingerprint::Fingerprint;
+use crate::fs::os::OsDir;
 use crate::migrate;
 use crate::notice::Notice;
 use crate::place::Place;
@@ -24,6 +26,9 @@ const SMALL_LEN: u64 = 256 * 1024;
 
 /// The file in `index/` whose lock is held by who waits for quiet.
 const WAITER_NAME: &str = "waiter";
+
+/// How often that lock is tried: some milliseconds in all.
+const WAITER_TRIES_MAX: u32 = 10;
 
 /// How long nothing must change for it to be quiet.
 const QUIET: Duration = Duration::from_millis(50);
@@ -130,13 +135,10 @@ impl Registry {
     /// marks after giving up the lock that was met here.
     fn defer(&self, place: &Place) {
         let dir = &place.store.index;
-        let is_waiting = dir.open(WAITER_NAME).is_ok_and(|file| {
-            let free = dir.try_lock(&file).unwrap_or(true);
-            if free {
-                dir.unlock(&file);
-            }
-            !free
-        });
+        let is_waiting = dir
+            .open(WAITER_NAME)
+            .and_then(|file| dir.is_locked(&file))
+            .unwrap_or(false);
         if !is_waiting {
             self.notice(vec![Notice::IndexDeferred {
                 path: self.index_path(),
@@ -162,31 +164,44 @@ impl Registry {
             return Ok(());
         };
         let dir = &place.store.index;
-        if dir.has_locks() {
-            let file = match dir.open(WAITER_NAME) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    // Another one may have created it meanwhile, and then waits.
-                    match dir.create(WAITER_NAME) {
-                        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                            dir.open(WAITER_NAME)
-                        }
-                        created => created,
-                    }
-                }
-                opened => opened,
-            }
-            .at(Op::Open, dir, WAITER_NAME)?;
-            if !dir.try_lock(&file).at(Op::Lock, dir, WAITER_NAME)? {
+        // Where something else lies in its place, all who are asked to wait do.
+        if let Some(file) = open_waiter(dir).filter(|_| dir.has_locks()) {
+            if !lock_waiter(dir, &file)? {
                 return Ok(());
             }
             let waited = wait_for_quiet(place);
             // Before the marks are looked at: whoever met the lock relies on that.
             dir.unlock(&file);
             waited?;
+        } else {
+            wait_for_quiet(place)?;
         }
         self.refresh(place, Extent::Changes)?;
         Ok(())
     }
+}
+
+fn open_waiter(dir: &OsDir) -> Option<OwnedFd> {
+    match dir.open(WAITER_NAME) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Another one may have created it meanwhile, and then waits.
+            dir.create(WAITER_NAME).or_else(|_| dir.open(WAITER_NAME))
+        }
+        opened => opened,
+    }
+    .ok()
+}
+
+/// Takes the lock of who waits; `false` where another one waits. Again for a moment, because
+/// those who ask whether somebody waits hold a shared lock for two system calls.
+fn lock_waiter(dir: &OsDir, file: &OwnedFd) -> Result<bool> {
+    for round in 0..WAITER_TRIES_MAX {
+        if dir.try_lock(file).at(Op::Lock, dir, WAITER_NAME)? {
+            return Ok(true);
+        }
+        pause(round);
+    }
+    Ok(false)
 }
 
 fn wait_for_quiet(place: &Place) -> Result<()> {
