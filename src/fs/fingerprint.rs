@@ -19,6 +19,7 @@ pub(crate) struct Fingerprint {
     file: (i128, i128),
     len: u64,
     written: (i128, i128),
+    dated_back: bool,
 }
 
 impl Fingerprint {
@@ -62,7 +63,15 @@ impl Fingerprint {
             file: (i128::from(stat.st_dev), i128::from(stat.st_ino)),
             len: u64::try_from(stat.st_size).unwrap_or(0),
             written: (i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec)),
+            dated_back: (i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec))
+                < (i128::from(stat.st_ctime), i128::from(stat.st_ctime_nsec)),
         }
+    }
+
+    /// Returns whether any later write shows: the time of the last write lies before that of
+    /// the last change of any kind, which no later write can precede.
+    pub(crate) fn is_dated_back(&self) -> bool {
+        self.dated_back
     }
 
     /// Returns the file's length in bytes.
@@ -74,7 +83,9 @@ impl Fingerprint {
 /// One line, to be compared.
 impl std::fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Fingerprint { file, len, written } = self;
+        let Fingerprint {
+            file, len, written, ..
+        } = self;
         write!(
             f,
             "{:x}:{:x}:{len:x}:{:x}.{:x}",

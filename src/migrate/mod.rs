@@ -179,7 +179,10 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
             }
             let document = Arc::new(document);
             let found = match seen {
-                Some(seen) if !rewrite => Some(Arc::new(Settled::new(seen, document.clone()))),
+                // Of another file, a write that follows at once might not show.
+                Some(seen) if !rewrite && seen.is_dated_back() => {
+                    Some(Arc::new(Settled::new(seen, document.clone())))
+                }
                 _ => None,
             };
             settled(place).clone_from(&found);
