@@ -213,16 +213,20 @@ impl IndexFile<'_> {
         let staged = format!("registry-{}", draw(store, self.root)?);
         // Its lock says that it is not a killed process's.
         let file = write_new(staging, &staged, bytes, durability)?;
-        let replaced = still().and_then(|still| {
-            if !still {
-                return Ok(None);
-            }
-            let fingerprint = Fingerprint::dated_back(&file).at(Op::Inspect, staging, &staged)?;
-            staging
-                .replace(&staged, self.root, self.name)
-                .at(Op::Replace, self.root, self.name)?;
-            Ok(Some(fingerprint))
-        });
+        let replaced = Fingerprint::dated_back(&file)
+            .at(Op::Inspect, staging, &staged)
+            .and_then(|fingerprint| {
+                // The last thing before the replacement: what comes between, a writer can lose.
+                if !still()? {
+                    return Ok(None);
+                }
+                staging.replace(&staged, self.root, self.name).at(
+                    Op::Replace,
+                    self.root,
+                    self.name,
+                )?;
+                Ok(Some(fingerprint))
+            });
         if !matches!(replaced, Ok(Some(_))) {
             let _ = staging.remove(&staged);
         }
