@@ -320,9 +320,13 @@ pub(crate) fn port_of(document: &Document, holder: &Holder) -> Option<Port> {
         .filter(|_| holder.service().is_empty())
 }
 
-/// Returns the ports of entries that can be no claims: whoever wrote them uses them all the same.
+/// Returns the ports of entries that can be no claims, or are none yet: whoever wrote them uses
+/// them all the same.
 pub(crate) fn spared(document: &Document) -> PortSet {
-    document.kept().filter_map(|kept| kept.port).collect()
+    let is_ours = |port| document.ours().is_some_and(|ours| ours.contains(port));
+    let others = document.mappings().map(|(_, port)| port);
+    let kept = document.kept().filter_map(|kept| kept.port);
+    kept.chain(others.filter(|&port| !is_ours(port))).collect()
 }
 
 /// Returns the ports that have a claim of any kind.

@@ -11,7 +11,7 @@ use crate::notice::Notice;
 use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::project::{Holder, ProjectPath};
-use crate::protocol::Context;
+use crate::protocol::{Context, ROUNDS_MAX};
 
 mod only;
 mod source;
@@ -26,6 +26,10 @@ use source::Source;
 
 /// The name in `ports/` and `projects/` that says that a registry file was written for these claims.
 pub(crate) const ESTABLISHED: &str = ".portclaim";
+
+/// How often a mapping is tried that could not be adopted when it was found: its port's claimer
+/// may be stopped, and no command waits for that.
+const AGAIN_ROUNDS_MAX: u32 = 3;
 
 /// What the registry file said before it was taken over.
 pub(crate) struct Adopted {
@@ -134,6 +138,7 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
         name,
         seen,
         ours: PortSet::new(),
+        rounds: ROUNDS_MAX,
     };
     let loaded = file.load()?;
     if let (Loaded::Sound(document, _), false) = (&loaded, is_known)
@@ -168,9 +173,12 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
             })
         }
         Loaded::Sound(document, bytes) if is_current(place, &document)? => {
-            let rewrite = document.is_edited();
+            let mut foreign = foreign(&document);
+            let rewrite = document.is_edited() || !foreign.is_empty();
             if rewrite {
-                let mut foreign = foreign(&document);
+                if !document.is_edited() {
+                    source.rounds = AGAIN_ROUNDS_MAX;
+                }
                 let present = index::present(&place.store.ports)?;
                 source.ours = document.ours().cloned().unwrap_or_default();
                 // What portclaim wrote and has no claim any more was released.
@@ -223,14 +231,14 @@ fn settled(place: &Place) -> MutexGuard<'_, Option<Arc<Settled>>> {
     place.settled.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the mappings that somebody else may have written: none where the file is as
-/// portclaim wrote it, else all, since those that are claims already do no harm.
+/// Returns the mappings that somebody else may have written. Where the file is as portclaim wrote
+/// it, those that could not be adopted yet; else all, since those that are claims do no harm.
 fn foreign(document: &Document) -> Vec<(ProjectPath, Port)> {
-    if document.is_edited() {
-        mappings(document)
-    } else {
-        Vec::new()
+    let mut foreign = mappings(document);
+    if !document.is_edited() {
+        foreign.retain(|&(_, port)| !document.ours().is_some_and(|ours| ours.contains(port)));
     }
+    foreign
 }
 
 fn mappings(document: &Document) -> Vec<(ProjectPath, Port)> {

@@ -8,9 +8,7 @@ use crate::notice::Notice;
 use crate::place::Place;
 use crate::port::Port;
 use crate::project::{Holder, ProjectPath};
-use crate::protocol::{
-    Acquired, Lookup, ROUNDS_MAX, Swept, acquire, committed, lookup, pause, sweep_port,
-};
+use crate::protocol::{Acquired, Lookup, Swept, acquire, committed, lookup, pause, sweep_port};
 
 use super::only::Only;
 
@@ -25,6 +23,8 @@ pub(super) struct Source<'a> {
     /// The ports that portclaim wrote: looked at for conflicts, and never claimed from here,
     /// for one whose claim is gone was released.
     pub(super) ours: PortSet,
+    /// How often a port is tried that is being claimed this moment.
+    pub(super) rounds: u32,
 }
 
 impl Source<'_> {
@@ -64,7 +64,7 @@ impl Source<'_> {
     fn adopt_one(&self, project: &ProjectPath, port: Port) -> Result<Option<Notice>> {
         let store = &self.place.store;
         let holder = Holder::new(project.clone());
-        for round in 0..ROUNDS_MAX {
+        for round in 0..self.rounds {
             let mut picker = Only::if_still(port, || self.still_says(project, port));
             let claimed = match lookup(store, &holder)? {
                 Lookup::Held(record, _) => record.port(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Adopted, ESTABLISHED, adopt, file_of, settled};
+use super::{Adopted, ESTABLISHED, adopt, file_of, foreign, settled};
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::index::{self, Document, Dropped, Loaded, Settled, remove_staged};
@@ -68,7 +68,10 @@ pub(crate) fn write_index(
         }
         if let Some(seen) = written {
             index::note_written(&place.store.index, seen, &document);
-            *settled(place) = Some(Arc::new(Settled::new(seen, Arc::new(document))));
+            // What could not be adopted is tried again.
+            if foreign(&document).is_empty() {
+                *settled(place) = Some(Arc::new(Settled::new(seen, Arc::new(document))));
+            }
         }
         if is_as_before || written.is_some() {
             all.extend(dropped.into_iter().map(
