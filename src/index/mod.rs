@@ -11,7 +11,7 @@ use crate::fs::fingerprint::Fingerprint;
 use crate::fs::os::OsDir;
 use crate::port::{Port, PortRange};
 use crate::project::{Holder, ProjectPath};
-use crate::protocol::{Context, Durability, Marked, Store, committed, pause};
+use crate::protocol::{Context, Durability, Marked, Store, committed, is_unreadable, pause};
 use crate::record::claim_port;
 
 pub(crate) mod document;
@@ -401,16 +401,22 @@ fn update_from<D: Dir>(
         known.remove(mark.port);
     }
 
+    let ours = document.ours().cloned().unwrap_or_else(PortSet::new);
     let mut claims = BTreeMap::new();
-    for port in present.iter().filter(|&port| !known.contains(port)) {
-        if let Some(record) = committed(store, port)?
-            && record.holder().service().is_empty()
-        {
-            claims.insert(port, record.project().clone());
+    for port in present.iter() {
+        if known.contains(port) {
+            continue;
+        }
+        if let Some(record) = committed(store, port)? {
+            if record.holder().service().is_empty() {
+                claims.insert(port, record.project().clone());
+            }
+        } else if ours.contains(port) && mapped.contains(port) && is_unreadable(store, port)? {
+            // Nothing says that it was released.
+            known.insert(port);
         }
     }
 
-    let ours = document.ours().cloned().unwrap_or_else(PortSet::new);
     let mut seen = PortSet::new();
     let mut dropped = Vec::new();
     let is_edited = document.is_edited();

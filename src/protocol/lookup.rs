@@ -196,3 +196,16 @@ pub(super) fn is_committed<D: Dir>(store: &Store<D>, claim: &Record) -> Result<b
     let commit = read_record(&store.projects, claim.holder().key())?;
     Ok(matches!(commit, Some(Ok(commit)) if commit.nonce() == claim.nonce()))
 }
+
+/// Returns whether `port` has a claim that may be committed, and that this user or this version
+/// cannot read.
+pub(crate) fn is_unreadable<D: Dir>(store: &Store<D>, port: Port) -> Result<bool> {
+    let record = match read_claim(store, port)? {
+        Some(Ok(claim)) => read_record(&store.projects, claim.holder().key())?,
+        unread => unread,
+    };
+    Ok(matches!(
+        record,
+        Some(Err(Corruption::Denied | Corruption::NewerFormat(_)))
+    ))
+}

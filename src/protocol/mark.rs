@@ -17,7 +17,7 @@
 
 use std::io;
 
-use crate::error::{Error, Op, Result};
+use crate::error::{Corruption, Error, Op, Result};
 use crate::fs::Dir;
 use crate::port::Port;
 use crate::record::{Nonce, claim_name};
@@ -210,6 +210,8 @@ fn take_finished<D: Dir>(store: &Store<D>, mark: Marked) -> Result<Option<Finish
 fn is_settled<D: Dir>(store: &Store<D>, mark: &Marked) -> Result<bool> {
     let claim = match read_claim(store, mark.port)? {
         Some(Ok(claim)) if claim.nonce() == mark.nonce => claim,
+        // It may be this one, and be committed yet.
+        Some(Err(Corruption::Denied)) => return Ok(false),
         // Removed, and never to come back under this nonce; or another one's.
         _ => return Ok(true),
     };

@@ -50,7 +50,8 @@ pub(crate) use acquire::{
     Acquired, Picker, Rejection, acquire, acquire_after, is_damaged, make_durable,
 };
 pub(crate) use lookup::{
-    Flushed, Lookup, committed, held, lookup, lookup_seal, read_claim, read_held, read_record,
+    Flushed, Lookup, committed, held, is_unreadable, lookup, lookup_seal, read_claim, read_held,
+    read_record,
 };
 pub(crate) use mark::{Marked, Refreshed, marks, refresh};
 pub(crate) use release::{Archive, Released, release};
