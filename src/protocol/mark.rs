@@ -33,6 +33,9 @@ const ROUNDS_MAX: u32 = 4;
 /// few as 256 of them.
 const LOCKS_MAX: usize = 100;
 
+/// How often as many are taken: as many marks as there are ports.
+const BATCHES_MAX: usize = 65_536 / LOCKS_MAX + 1;
+
 /// The file whose lock the refresher holds.
 const LOCK_NAME: &str = "lock";
 
@@ -167,8 +170,9 @@ struct Finished<D: Dir> {
     lock: Option<D::File>,
 }
 
-/// Takes the marks whose changes are over, with at most [`LOCKS_MAX`] locks.
-fn finished<D: Dir>(store: &Store<D>) -> Result<Vec<Finished<D>>> {
+/// Takes the marks whose changes are over, with at most [`LOCKS_MAX`] locks. Returns whether
+/// that ended it.
+fn finished<D: Dir>(store: &Store<D>) -> Result<(Vec<Finished<D>>, bool)> {
     let mut finished = Vec::new();
     let mut locks = 0;
     for mark in marks(&store.index)? {
@@ -179,7 +183,7 @@ fn finished<D: Dir>(store: &Store<D>) -> Result<Vec<Finished<D>>> {
             finished.push(mark);
         }
     }
-    Ok(finished)
+    Ok((finished, locks == LOCKS_MAX))
 }
 
 /// Returns whether a mark is finished that nobody is looking at.
@@ -304,11 +308,13 @@ fn refresh_locked<D: Dir>(
     force: &mut bool,
     write: &mut impl FnMut(&[Marked]) -> Result<()>,
 ) -> Result<()> {
-    for _ in 0..ROUNDS_MAX {
-        let finished = finished(store)?;
+    let mut rounds = 0;
+    for _ in 0..BATCHES_MAX {
+        let (finished, is_full) = finished(store)?;
         if finished.is_empty() && !*force {
             return Ok(());
         }
+        rounds += u32::from(!is_full);
         let marks: Vec<Marked> = finished.iter().map(|mark| mark.mark.clone()).collect();
         let written = write(&marks).and_then(|()| remove(&store.index, &marks));
         for mark in &finished {
@@ -316,6 +322,9 @@ fn refresh_locked<D: Dir>(
         }
         written?;
         *force = false;
+        if rounds == ROUNDS_MAX {
+            break;
+        }
     }
     Ok(())
 }
