@@ -100,3 +100,68 @@ fn what_a_killed_refresh_left_the_next_command_makes_up_for() {
     assert!(shows(&scene, record.project().as_str()));
     assert_eq!(scene.marks(), [""; 0]);
 }
+
+#[test]
+fn a_port_that_was_given_back_is_not_taken_from_a_file_that_is_behind() {
+    let scene = Scene::new(8);
+    long_registry(&scene);
+    let options = scene.options().index(IndexPolicy::Defer);
+    let registry = options.open(scene.root()).expect("opens");
+    let request = Request::new(scene.holder("shop"));
+    let record = registry.claim(&request).expect("a port").keep();
+    registry.refresh_when_quiet().expect("writes");
+    registry.release(&record).expect("releases");
+    assert!(shows(&scene, record.project().as_str()), "nobody wrote it");
+    // Another program uses it: that is asked of a new port, and not of one that is found again.
+    let port = registry.claim(&request).expect("a port").port();
+    assert_eq!(port, scene.range().after(record.port()));
+}
+
+#[test]
+fn who_asks_whether_somebody_waits_is_not_taken_for_one_who_does() {
+    let scene = Scene::new(8);
+    long_registry(&scene);
+    let waiter = scene.root().join("index/waiter");
+    let waiter = std::fs::File::create(waiter).expect("creates");
+    let options = scene.options().index(IndexPolicy::Defer);
+    let registry = options.open(scene.root()).expect("opens");
+    waiter.lock_shared().expect("locks");
+    let request = Request::new(scene.holder("shop"));
+    let _ = registry.claim(&request).expect("a port");
+    assert_eq!(registry.take_notices().len(), 1, "nobody waits");
+
+    waiter.unlock().expect("unlocks");
+    waiter.lock().expect("locks");
+    let request = Request::new(scene.holder("blog"));
+    let _ = registry.claim(&request).expect("a port");
+    assert_eq!(registry.take_notices(), [], "somebody waits");
+}
+
+#[test]
+fn what_lies_in_the_waiters_place_keeps_nobody_from_writing() {
+    let scene = Scene::new(8);
+    long_registry(&scene);
+    let waiter = scene.root().join("index/waiter");
+    let _ = std::fs::remove_file(&waiter);
+    std::fs::create_dir(&waiter).expect("a directory");
+    let options = scene.options().index(IndexPolicy::Defer);
+    let registry = options.open(scene.root()).expect("opens");
+    let request = Request::new(scene.holder("shop"));
+    let record = registry.claim(&request).expect("a port").keep();
+    registry.refresh_when_quiet().expect("writes");
+    assert!(shows(&scene, record.project().as_str()));
+}
+
+#[test]
+fn any_number_of_changes_is_followed_by_one_refresh() {
+    let scene = Scene::new(8);
+    scene.allocate(&scene.project("first"));
+    let port = scene.range().last();
+    // As many releases as a library may have marked only.
+    for number in 0..2000 {
+        let mark = format!("index/changed-{port}-{number:032x}");
+        std::fs::write(scene.root().join(mark), "").expect("writes");
+    }
+    scene.registry().refresh_when_quiet().expect("writes");
+    assert_eq!(scene.marks(), [""; 0]);
+}

@@ -11,6 +11,7 @@ mod contention;
 mod crash;
 mod deferred;
 mod doctor;
+mod foreign;
 mod fuzzed;
 mod harness;
 mod library;
