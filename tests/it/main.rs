@@ -12,6 +12,7 @@ mod crash;
 mod deferred;
 mod doctor;
 mod foreign;
+mod fuse;
 mod fuzzed;
 mod harness;
 mod library;
