@@ -41,7 +41,7 @@ pub(crate) trait Dir: Sized {
     /// be seen empty or cut short.
     fn read(&self, name: &str, len_max: usize) -> io::Result<Vec<u8>>;
 
-    /// The same of an open file.
+    /// The same of an open file. `StaleNetworkFileHandle` where another machine has removed it.
     fn read_file(&self, file: &Self::File, len_max: usize) -> io::Result<Vec<u8>>;
 
     /// Returns the same of the file of this name, and whether it is [sealed](Dir::seal).

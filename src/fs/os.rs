@@ -167,27 +167,10 @@ impl OsDir {
 
     /// Returns whether the file `name` contains these bytes; not where there is no such file.
     pub(crate) fn contains(&self, name: &str, wanted: &[u8]) -> io::Result<bool> {
-        let file = match self.open(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened?,
-        };
-        // Little more than a window on the file, for it may be long: the end of each piece is
-        // kept, where the beginning of what is wanted may be.
-        let mut window = vec![0; SEARCH_LEN + wanted.len()];
-        let (mut at, mut kept) = (0, 0);
-        loop {
-            let read = retry_on_intr(|| rustix::io::pread(&file, &mut window[kept..], at))?;
-            if memmem::find(&window[..kept + read], wanted).is_some() {
-                return Ok(true);
-            }
-            if read == 0 {
-                return Ok(false);
-            }
-            at += read as u64;
-            let end = kept + read;
-            kept = end.min(wanted.len().saturating_sub(1));
-            window.copy_within(end - kept..end, 0);
-        }
+        again_if_stale(|| match self.open(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            opened => search(&opened?, wanted),
+        })
     }
 
     /// Returns whether another open file holds this one's exclusive lock. Those who ask do not
@@ -278,17 +261,19 @@ impl Dir for OsDir {
     }
 
     fn open(&self, name: &str) -> io::Result<OwnedFd> {
-        let file = self.open_for_reading(name)?;
-        if FileType::from_raw_mode(fs::fstat(&file)?.st_mode) != FileType::RegularFile {
-            return Err(Errno::INVAL.into());
-        }
-        Ok(file)
+        again_if_stale(|| {
+            let file = self.open_for_reading(name)?;
+            if FileType::from_raw_mode(fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+                return Err(Errno::INVAL.into());
+            }
+            Ok(file)
+        })
     }
 
     fn read(&self, name: &str, len_max: usize) -> io::Result<Vec<u8>> {
         // No fstat: a look-up is two opens, reads and closes. A directory answers the read
         // with an error, a FIFO with nothing, which no caller takes for a record.
-        self.read_file(&self.open_for_reading(name)?, len_max)
+        again_if_stale(|| self.read_file(&self.open_for_reading(name)?, len_max))
     }
 
     fn read_file(&self, file: &OwnedFd, len_max: usize) -> io::Result<Vec<u8>> {
@@ -311,14 +296,16 @@ impl Dir for OsDir {
     }
 
     fn read_sealed(&self, name: &str, len_max: usize) -> io::Result<(Vec<u8>, bool)> {
-        let file = self.open_for_reading(name)?;
-        let stat = fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Errno::INVAL.into());
-        }
-        // Exactly this mode: file systems without modes show others.
-        let sealed = Mode::from_raw_mode(stat.st_mode) == SEALED_MODE;
-        Ok((self.read_file(&file, len_max)?, sealed))
+        again_if_stale(|| {
+            let file = self.open_for_reading(name)?;
+            let stat = fs::fstat(&file)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Err(Errno::INVAL.into());
+            }
+            // Exactly this mode: file systems without modes show others.
+            let sealed = Mode::from_raw_mode(stat.st_mode) == SEALED_MODE;
+            Ok((self.read_file(&file, len_max)?, sealed))
+        })
     }
 
     fn seal(&self, file: &OwnedFd) -> io::Result<()> {
@@ -359,7 +346,11 @@ impl Dir for OsDir {
     }
 
     fn means(&self, name: &str, file: &OwnedFd) -> io::Result<bool> {
-        let open = fs::fstat(file)?;
+        let open = match fs::fstat(file) {
+            // Another machine removed it.
+            Err(Errno::STALE) => return Ok(false),
+            open => open?,
+        };
         match self.ask(|| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
             Ok(named) => Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -425,6 +416,39 @@ impl Dir for OsDir {
 
     fn path(&self) -> &Utf8Path {
         &self.path
+    }
+}
+
+/// Opens and reads a few times, as long as the answer is `ESTALE`: the file that was opened was
+/// removed by another machine before it was read. The name tells what is there instead.
+fn again_if_stale<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..STALE_RETRIES_MAX {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => {}
+            answer => return answer,
+        }
+    }
+    read()
+}
+
+/// Returns whether an open file contains these bytes.
+fn search(file: &OwnedFd, wanted: &[u8]) -> io::Result<bool> {
+    // Little more than a window on the file, for it may be long: the end of each piece is
+    // kept, where the beginning of what is wanted may be.
+    let mut window = vec![0; SEARCH_LEN + wanted.len()];
+    let (mut at, mut kept) = (0, 0);
+    loop {
+        let read = retry_on_intr(|| rustix::io::pread(file, &mut window[kept..], at))?;
+        if memmem::find(&window[..kept + read], wanted).is_some() {
+            return Ok(true);
+        }
+        if read == 0 {
+            return Ok(false);
+        }
+        at += read as u64;
+        let end = kept + read;
+        kept = end.min(wanted.len().saturating_sub(1));
+        window.copy_within(end - kept..end, 0);
     }
 }
 

@@ -1,6 +1,8 @@
 //! A holder's port: the one that it has, else a new one. The order in which ports are
 //! tried is the caller's policy.
 
+use std::io::ErrorKind;
+
 use crate::error::{Corruption, Error, Op, Result};
 use crate::fs::Dir;
 use crate::net::Availability;
@@ -211,7 +213,13 @@ pub(crate) fn make_durable<D: Dir>(
     for (dir, name) in files {
         match dir.open(name) {
             Ok(file) => {
-                let bytes = dir.read_file(&file, LEN_MAX).at(Op::Read, dir, name)?;
+                let bytes = match dir.read_file(&file, LEN_MAX) {
+                    // Released since it was opened, by another machine.
+                    Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => {
+                        return Ok(());
+                    }
+                    read => read.at(Op::Read, dir, name)?,
+                };
                 if !Record::decode(&bytes).is_ok_and(|there| there.nonce() == record.nonce()) {
                     return Ok(());
                 }
@@ -219,7 +227,7 @@ pub(crate) fn make_durable<D: Dir>(
                 commit = Some(file);
             }
             // Released since the look-up: there is nothing to keep.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error).at(Op::Open, dir, name),
         }
     }

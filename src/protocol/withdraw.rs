@@ -55,9 +55,15 @@ pub(crate) fn withdraw<D: Dir>(
         }
         Err(error) => return Err(error).at(Op::Open, dir, name),
     };
-    let mut is_meant = || meant(&dir.read_file(&file, len_max).at(Op::Read, dir, name)?);
-    if !is_meant()? {
-        return Ok(Withdrawal::Other);
+    let mut spared = || match dir.read_file(&file, len_max) {
+        // Another machine removed it.
+        Err(error) if error.kind() == std::io::ErrorKind::StaleNetworkFileHandle => {
+            Ok(Some(Withdrawal::Gone))
+        }
+        read => Ok((!meant(&read.at(Op::Read, dir, name)?)?).then_some(Withdrawal::Other)),
+    };
+    if let Some(answer) = spared()? {
+        return Ok(answer);
     }
     // Without the lock, `portclaim stress` must find that claims vanish under it (.ci/run).
     let locks = dir.has_locks() && !cfg!(portclaim_mutant = "no_lock");
@@ -68,8 +74,8 @@ pub(crate) fn withdraw<D: Dir>(
         if !dir.means(name, &file).at(Op::Inspect, dir, name)? {
             return Ok(Withdrawal::Gone);
         }
-        if !is_meant()? {
-            return Ok(Withdrawal::Other);
+        if let Some(answer) = spared()? {
+            return Ok(answer);
         }
         take_out(dir, name, aside)
     })();
