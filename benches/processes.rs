@@ -7,7 +7,9 @@
 //! ```
 //!
 //! The commands of one comparison take turns, so that a machine which changes its speed
-//! changes it for all of them; medians and ratios are printed.
+//! changes it for all of them; medians and ratios are printed. All are started by their full
+//! path, from files that were copied to their place as installing does: a file that the linker
+//! wrote lies in smaller pieces in the page cache, and takes more page faults to start.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -36,7 +38,9 @@ type Prepare<'a> = Box<dyn FnMut(usize) -> Command + 'a>;
 
 fn main() {
     let root = temporary();
-    let portclaim = PathBuf::from(env!("CARGO_BIN_EXE_portclaim"));
+    let portclaim = root.path().join("portclaim");
+    std::fs::copy(env!("CARGO_BIN_EXE_portclaim"), &portclaim).expect("copies");
+    let nothing = found("true");
     let trop = std::env::var_os("PORTCLAIM_BENCH_TROP").map(PathBuf::from);
 
     for claims in [0, 1_000, 1_111] {
@@ -47,7 +51,7 @@ fn main() {
             .status()
             .expect("runs");
         let mut commands: Vec<(&str, Prepare<'_>)> = vec![
-            ("true", Box::new(|_| Command::new("true"))),
+            ("true", Box::new(|_| Command::new(&nothing))),
             (
                 "portclaim show",
                 Box::new(|_| ours(&portclaim, &home, "show", &project)),
@@ -71,9 +75,9 @@ fn main() {
         let home = home(root.path(), &format!("new-{claims}"));
         fill(&portclaim, &home, claims);
         let new = |kind: &str, run: usize| project(&home, &format!("{kind}-{run}"));
-        // Given back after each measurement, so that the count stays.
+        // What is measured stays, so that there are `RUNS` more claims at the end.
         let mut commands: Vec<(&str, Prepare<'_>)> = vec![
-            ("true", Box::new(|_| Command::new("true"))),
+            ("true", Box::new(|_| Command::new(&nothing))),
             (
                 "portclaim allocate",
                 Box::new(|run| ours(&portclaim, &home, "allocate", &new("a", run))),
@@ -135,6 +139,15 @@ fn main() {
             );
         }
     }
+}
+
+/// Where the search path has `program`.
+fn found(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").expect("a search path");
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+        .expect("there is one")
 }
 
 fn home(root: &Path, name: &str) -> PathBuf {
