@@ -17,8 +17,8 @@ use crate::record::claim_port;
 pub(crate) mod document;
 mod json;
 mod salvage;
-mod turn;
-mod written;
+pub(crate) mod turn;
+pub(crate) mod written;
 
 pub(crate) use document::{Damage, Document, NextAvailable, PortSet};
 pub(crate) use salvage::salvage;

@@ -6,7 +6,7 @@ use crate::fs::os::OsDir;
 use crate::fs::slot::Slot;
 use crate::port::{Port, PortRange};
 
-const NAME: &str = "turn";
+pub(crate) const NAME: &str = "turn";
 
 /// Digits of the highest port.
 const LEN: usize = 5;

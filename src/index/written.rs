@@ -14,7 +14,7 @@ use crate::fs::slot::Slot;
 use crate::port::Port;
 use crate::project::Holder;
 
-const NAME: &str = "written";
+pub(crate) const NAME: &str = "written";
 
 /// Longest line: five numbers in hexadecimal digits and a port, with room to spare.
 const LEN: usize = 120;

@@ -37,7 +37,7 @@ const LOCKS_MAX: usize = 100;
 const BATCHES_MAX: usize = 65_536 / LOCKS_MAX + 1;
 
 /// The file whose lock the refresher holds.
-const LOCK_NAME: &str = "lock";
+pub(crate) const LOCK_NAME: &str = "lock";
 
 /// What is changing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +154,11 @@ impl Marked {
             name,
         })
     }
+}
+
+/// Returns whether portclaim gives marks such names.
+pub(crate) fn is_mark(name: &str) -> bool {
+    Marked::parse(name.to_owned()).is_some()
 }
 
 /// Returns all marks: while there is one, the index is stale.

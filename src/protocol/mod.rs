@@ -53,7 +53,7 @@ pub(crate) use lookup::{
     Flushed, Lookup, committed, held, is_unreadable, lookup, lookup_seal, read_claim, read_held,
     read_record,
 };
-pub(crate) use mark::{Marked, Refreshed, marks, refresh};
+pub(crate) use mark::{LOCK_NAME, Marked, Refreshed, is_mark, marks, refresh};
 pub(crate) use release::{Archive, Released, release};
 pub(crate) use sweep::{Swept, is_staged_commit, sweep, sweep_port, sweep_staging};
 pub(crate) use withdraw::{Aside, set_aside, withdraw};

@@ -26,6 +26,7 @@ mod search;
 mod view;
 
 pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options, Request};
+pub(crate) use refresh::WAITER_NAME;
 pub use view::{PortState, Records, Summary};
 
 /// A registry of ports: a directory of claims.

@@ -25,7 +25,7 @@ const REFRESH_ROUNDS_MAX: u32 = 4 * ROUNDS_MAX;
 const SMALL_LEN: u64 = 256 * 1024;
 
 /// The file in `index/` whose lock is held by who waits for quiet.
-const WAITER_NAME: &str = "waiter";
+pub(crate) const WAITER_NAME: &str = "waiter";
 
 /// How often that lock is tried: some milliseconds in all.
 const WAITER_TRIES_MAX: u32 = 10;

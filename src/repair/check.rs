@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use super::{FindingKind, Report};
+use super::{FindingKind, Report, hints};
 use crate::error::{Corruption, Error, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
@@ -29,6 +29,7 @@ pub(super) fn all(registry: &Registry, report: &mut Report) -> Result<()> {
     check_claims(place, report)?;
     check_commits(place, report)?;
     check_staging(place, report)?;
+    hints::check(place, report)?;
     check_index(registry, place, report)
 }
 
@@ -187,7 +188,7 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn kind_of(meta: Meta) -> &'static str {
+pub(super) fn kind_of(meta: Meta) -> &'static str {
     if meta.is_dir {
         "a directory"
     } else if meta.is_link {

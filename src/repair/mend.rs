@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::check::{commit_damage, inspect, is_key, names};
+use super::hints;
 use crate::error::{Corruption, ErrorKind, Op, Result};
+use crate::fs::os::OsDir;
 use crate::index::{self, Document, is_staged_name};
 use crate::migrate::{self, ESTABLISHED, Only};
 use crate::place::Place;
@@ -210,17 +212,26 @@ fn mend_foreign(place: &Place) -> Result<()> {
     for dir in dirs {
         for name in names(dir)? {
             let is_own = is_own_name(&name) || is_key(&name);
-            let Some(meta) = inspect(dir, &name)?.filter(|_| !is_own) else {
-                continue;
-            };
-            let aside = place.quarantine()?;
-            if meta.is_file {
-                set_aside(dir, &name, &aside)?;
-            } else {
-                dir.move_special(&name, &aside)
-                    .at(Op::Publish, dir, &name)?;
+            if !is_own {
+                move_away(place, dir, &name)?;
             }
         }
+    }
+    for (name, _) in hints::foreign(&place.store.index)? {
+        move_away(place, &place.store.index, &name)?;
+    }
+    Ok(())
+}
+
+fn move_away(place: &Place, dir: &OsDir, name: &str) -> Result<()> {
+    let Some(meta) = inspect(dir, name)? else {
+        return Ok(());
+    };
+    let aside = place.quarantine()?;
+    if meta.is_file {
+        set_aside(dir, name, &aside)?;
+    } else {
+        dir.move_special(name, &aside).at(Op::Publish, dir, name)?;
     }
     Ok(())
 }

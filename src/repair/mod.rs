@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::registry::Registry;
 
 mod check;
+mod hints;
 mod mend;
 
 /// What sort of thing was found. The order is that of the list, and says nothing.

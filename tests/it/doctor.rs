@@ -506,6 +506,68 @@ fn foreign_files_are_moved_out_of_the_way() {
 }
 
 #[test]
+fn what_stands_in_the_place_of_a_hint_is_moved_out_of_the_way() {
+    let names = [
+        "turn",
+        "written",
+        "waiter",
+        "lock",
+        "changed-8888-07070707070707070707070707070707",
+        "claimed-8888-07070707070707070707070707070707",
+    ];
+    let kinds: [(&str, fn(&Path)); 3] = [
+        ("a directory", |path| {
+            fs::create_dir(path).expect("a directory");
+        }),
+        ("a special file", |path| {
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            let (kind, device) = (rustix::fs::FileType::Fifo, 0);
+            rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, device).expect("a FIFO");
+        }),
+        ("a symbolic link", |path| {
+            std::os::unix::fs::symlink("/etc/passwd", path).expect("a link");
+        }),
+    ];
+    for name in names {
+        for (kind, make) in kinds {
+            let test = Test::of_three();
+            let path = test.root().join("index").join(name);
+            let _ = fs::remove_file(&path);
+            make(&path);
+            let found = findings(test.args(["doctor", "--fix", "--json"]), 0);
+            let of_it = found
+                .iter()
+                .find(|found| found.1.ends_with(&format!("index/{name}")));
+            let (found, _, detail, fixed) = of_it.expect("it is found");
+            let expected = format!("{kind}: portclaim cannot keep its own there");
+            assert_eq!(
+                (found.as_str(), detail.as_str()),
+                ("foreign-file", expected.as_str())
+            );
+            assert!(fixed, "{name}, {kind}");
+            test.assert_healthy();
+            // The search moves on again, and the file follows.
+            for project in ["new", "newer"] {
+                test.args(["allocate", project])
+                    .any_stdout()
+                    .any_stderr()
+                    .run();
+                test.args(["remove", project])
+                    .any_stdout()
+                    .any_stderr()
+                    .run();
+            }
+            test.assert_healthy();
+        }
+    }
+    let test = Test::of_three();
+    test.write(test.root().join("index/notes.txt"), "mine");
+    let found = findings(test.args(["doctor", "--fix", "--json"]), 0);
+    assert_eq!((found[0].0.as_str(), found[0].3), ("foreign-file", true));
+    assert_eq!(test.read(test.root().join("quarantine/notes.txt")), b"mine");
+}
+
+#[test]
 fn the_quarantine_overwrites_nothing() {
     let test = Test::of_three();
     for turn in 0..3 {
