@@ -515,7 +515,8 @@ fn what_stands_in_the_place_of_a_hint_is_moved_out_of_the_way() {
         "changed-8888-07070707070707070707070707070707",
         "claimed-8888-07070707070707070707070707070707",
     ];
-    let kinds: [(&str, fn(&Path)); 3] = [
+    type Make = fn(&Path);
+    let kinds: [(&str, Make); 3] = [
         ("a directory", |path| {
             fs::create_dir(path).expect("a directory");
         }),
