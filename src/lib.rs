@@ -77,7 +77,7 @@ pub use error::{Corruption, Error, ErrorKind, Exhaustion, Result};
 pub use fs::mount::Filesystem;
 pub use net::{Availability, Listener};
 pub use notice::Notice;
-pub use port::{Port, PortRange};
+pub use port::{BLOCK_MAX, Port, PortRange};
 pub use project::{Holder, ProjectPath};
 pub use protocol::Durability;
 pub use record::{Nonce, Record};

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::port::Port;
-use crate::project::ProjectPath;
+use crate::project::{Holder, ProjectPath};
 
 /// Something that a user of the registry should hear of, as
 /// [`Registry::take_notices`](crate::Registry::take_notices) tells it.
@@ -71,8 +71,8 @@ pub enum Notice {
         project: ProjectPath,
         /// The port.
         port: Port,
-        /// The project that has it.
-        holder: ProjectPath,
+        /// Who has it.
+        holder: Holder,
     },
     /// The registry file gives a project another port than its claim. The claim counts.
     Differs {

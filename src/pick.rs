@@ -59,6 +59,11 @@ impl<'a> RangePicker<'a> {
         }
     }
 
+    /// Returns whether this port is one that is tried.
+    pub(crate) fn tries(&self, port: Port) -> bool {
+        self.range.contains(port)
+    }
+
     /// Returns how the range's ports are accounted for, once it is exhausted.
     pub(crate) fn exhaustion(&self) -> Exhaustion {
         Exhaustion {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// Most ports of one block (see [`Registry::claim_block`](crate::Registry::claim_block)): as many
+/// files are open at once while it is claimed, and a process may have as few as 256.
+pub const BLOCK_MAX: u16 = 100;
+
 /// A TCP port, 1 to 65535.
 ///
 /// It reads decimal digits only: no sign, no white space.

@@ -124,8 +124,17 @@ impl fmt::Display for ProjectPath {
     }
 }
 
+/// Longest name of a service, bytes.
+const SERVICE_LEN_MAX: usize = 64;
+
+/// What stands between the service and the number in the name of a further member of a block. In
+/// no name that a user can give, so that no service is taken for one.
+const MEMBER: char = '+';
+
 /// Who holds a port: a service of a project. Each holder has a port of its own. Most projects
-/// have only the unnamed service, and no other can be asked for; records on disk may name one.
+/// have only the unnamed service.
+///
+/// `Display` gives the path, and the service behind it: `/home/a/shop`, `/home/a/shop (web)`.
 ///
 /// # Examples
 ///
@@ -157,6 +166,46 @@ impl Holder {
     #[must_use]
     pub fn new(project: ProjectPath) -> Holder {
         Holder::with_service(project, String::new())
+    }
+
+    /// Returns the service `name` of `project`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidService`](crate::ErrorKind::InvalidService) where it cannot be a name:
+    /// 1 to 64 ASCII letters, digits, dots, hyphens and underscores, a letter or digit first.
+    /// So it can stand in a variable's name, a URL or an option without being quoted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, ProjectPath};
+    /// let shop = ProjectPath::from_normal("/home/a/shop")?;
+    /// let web = Holder::of_service(shop.clone(), "web")?;
+    /// assert_ne!(web, Holder::new(shop.clone()));
+    /// assert_eq!(web.to_string(), "/home/a/shop (web)");
+    /// assert!(Holder::of_service(shop, "$(rm)").is_err());
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
+    pub fn of_service(project: ProjectPath, name: &str) -> Result<Holder> {
+        let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let starts_well = name
+            .as_bytes()
+            .first()
+            .is_some_and(u8::is_ascii_alphanumeric);
+        if !starts_well || name.len() > SERVICE_LEN_MAX || !name.bytes().all(is_usual) {
+            return Err(Error::invalid_service(name));
+        }
+        Ok(Holder::with_service(project, name.to_owned()))
+    }
+
+    /// Returns member `number` of the block that begins with this holder, which is member 0.
+    pub(crate) fn member(&self, number: u16) -> Holder {
+        if number == 0 {
+            return self.clone();
+        }
+        let service = format!("{}{MEMBER}{number}", self.service);
+        Holder::with_service(self.project.clone(), service)
     }
 
     /// Returns the service `service` of `project`; an empty name is the unnamed one.
@@ -203,6 +252,16 @@ impl Holder {
     /// longer than a file name may be and contains slashes.
     pub(crate) fn key(&self) -> &str {
         &self.key
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.project.fmt(f)?;
+        if self.service.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", self.service)
     }
 }
 

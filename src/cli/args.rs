@@ -48,25 +48,26 @@ Environment (flags win, an empty variable counts as unset):
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) enum Command {
     /// Print the project's port, and give it one if it has none
+    ///
+    /// With several services, one port a line, in their order: all are given, or none.
     Allocate {
-        /// The project's directory [default: the current one]
-        #[arg(value_parser = any_path())]
-        path: Option<PathBuf>,
+        #[command(flatten)]
+        target: Target,
+
+        /// So many ports in a row, one a line; a block that exists grows
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(portclaim::BLOCK_MAX)))]
+        count: Option<u16>,
+
+        /// This port and no other
+        #[arg(long, value_name = "P")]
+        port: Option<Port>,
     },
     /// Print the project's port
-    Show {
-        /// The project's directory [default: the current one]
-        #[arg(value_parser = any_path())]
-        path: Option<PathBuf>,
-    },
+    Show(Target),
     /// List all projects that have a port
     List,
-    /// Give the project's port back
-    Remove {
-        /// The project's directory [default: the current one]
-        #[arg(value_parser = any_path())]
-        path: Option<PathBuf>,
-    },
+    /// Give the project's port back; with it, the others of its block
+    Remove(Target),
     /// Tell who has claimed a port, and whether it is in use
     Check {
         /// The port
@@ -107,6 +108,19 @@ pub(super) enum Command {
     },
     /// Print the man page
     Man,
+}
+
+/// Whose port.
+#[derive(Args, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct Target {
+    /// The project's directory [default: the current one]
+    #[arg(value_parser = any_path())]
+    pub(super) path: Option<PathBuf>,
+
+    /// A named service of the project; may come several times
+    #[arg(long = "service", value_name = "NAME")]
+    pub(super) services: Vec<String>,
 }
 
 /// What `stress` is told.

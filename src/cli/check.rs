@@ -3,7 +3,7 @@
 use portclaim::{Availability, Port, Registry};
 use serde::Serialize;
 
-use super::list::{Listening, Program, describe};
+use super::list::{Listening, Program, describe, name};
 use super::report::{Failure, Outcome, print, print_json};
 use super::settings::Settings;
 use super::text::escape;
@@ -62,7 +62,7 @@ pub(super) fn run(
         match &state.claim {
             Some(record) => facts.push(format!(
                 "claimed by {} ({})",
-                escape(record.project().name()),
+                name(record.holder()),
                 escape(record.project().as_str())
             )),
             None if state.unsettled => {

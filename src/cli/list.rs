@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use portclaim::{Availability, Listener, Port, Record, Registry, Summary};
+use portclaim::{Availability, Holder, Listener, Port, Record, Registry, Summary};
 use serde::Serialize;
 
 use super::report::{Failure, Outcome, print, print_json, print_styled, warning};
@@ -203,7 +203,7 @@ fn cells(record: &Record, listening: &Listening) -> [String; 5] {
     let port = record.port();
     [
         port.to_string(),
-        escape(record.project().name()).into_owned(),
+        name(record.holder()),
         escape(record.project().as_str()).into_owned(),
         match listening.on(port) {
             Some(true) => "yes",
@@ -213,6 +213,15 @@ fn cells(record: &Record, listening: &Listening) -> [String; 5] {
         .to_owned(),
         describe(listening.programs(port)),
     ]
+}
+
+/// Names a holder, e.g. `shop` or `shop (web)`.
+pub(super) fn name(holder: &Holder) -> String {
+    let name = escape(holder.project().name());
+    match holder.service() {
+        "" => name.into_owned(),
+        service => format!("{name} ({})", escape(service)),
+    }
 }
 
 /// For programs: one line a claim, columns separated by tabs, which names cannot contain

@@ -20,6 +20,7 @@ mod reset;
 mod settings;
 mod show;
 mod stress;
+mod target;
 mod text;
 
 use args::{Cli, Command};
@@ -50,10 +51,14 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     let registry = settings.open()?;
     settings::warn_of_filesystem(&registry)?;
     let answer = match &cli.command {
-        Command::Allocate { path } => allocate::run(&settings, &registry, path.as_deref()),
-        Command::Show { path } => show::run(&settings, &registry, path.as_deref()),
+        Command::Allocate {
+            target,
+            count,
+            port,
+        } => allocate::run(&settings, &registry, target, *count, *port),
+        Command::Show(target) => show::run(&settings, &registry, target),
         Command::List => list::run(&settings, &registry),
-        Command::Remove { path } => remove::run(&settings, &registry, path.as_deref()),
+        Command::Remove(target) => remove::run(&settings, &registry, target),
         Command::Check { port } => check::run(&settings, &registry, *port),
         Command::Reset { yes } => reset::run(&settings, &registry, *yes),
         Command::Doctor { fix } => doctor::run(&settings, &registry, *fix),

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, Target};
 use super::stress::WORKER;
 
 /// Reads `allocate [PATH]`, `show [PATH]` and the worker of `stress`, without the program's name in front.
@@ -18,8 +18,12 @@ pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Cli> {
     }
     let path = path.map(PathBuf::from);
     let command = match verb.to_str()? {
-        "allocate" => Command::Allocate { path },
-        "show" => Command::Show { path },
+        "allocate" => Command::Allocate {
+            target: target(path),
+            count: None,
+            port: None,
+        },
+        "show" => Command::Show(target(path)),
         WORKER if path.is_none() => Command::StressWorker,
         _ => return None,
     };
@@ -30,6 +34,13 @@ pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Cli> {
         port_max: None,
         json: false,
     })
+}
+
+fn target(path: Option<PathBuf>) -> Target {
+    Target {
+        path,
+        services: Vec::new(),
+    }
 }
 
 fn is_flag(argument: &OsStr) -> bool {

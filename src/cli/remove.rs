@@ -1,40 +1,67 @@
 //! `portclaim remove`: gives the project's port back.
 
-use std::path::Path;
-
-use portclaim::{Holder, Registry};
+use portclaim::{Record, Registry};
 use serde::Serialize;
 
+use super::args::Target;
 use super::report::{Failure, Outcome, print, print_json, warning};
-use super::settings::{Settings, project};
-use super::text::escape;
+use super::settings::Settings;
+use super::target::Holders;
+use super::text::{escape, lines};
 
 #[derive(Serialize)]
-struct Removed<'a> {
+struct GivenBack<'a> {
     /// `null` where there was none.
     port: Option<u16>,
     project: &'a str,
+    /// All of them: of a block or of several services more than one.
+    removed: Vec<Port<'a>>,
+}
+
+#[derive(Serialize)]
+struct Port<'a> {
+    port: u16,
+    service: &'a str,
 }
 
 pub(super) fn run(
     settings: &Settings,
     registry: &Registry,
-    path: Option<&Path>,
+    target: &Target,
 ) -> Result<Outcome, Failure> {
-    let project = project(path)?;
-    let removed = registry.release_holder(&Holder::new(project.clone()))?;
-    let port = removed.map(|record| record.port());
+    let Holders { project, holders } = Holders::of(target)?;
+    let mut removed = Vec::new();
+    let mut answer = Outcome::Yes;
+    for holder in &holders {
+        let records = registry.release_block(holder)?;
+        if records.is_empty() {
+            warning(
+                &format!("{} has no port", escape(&holder.to_string())),
+                None,
+            );
+            answer = Outcome::No;
+        }
+        removed.extend(records);
+    }
     if settings.json {
-        print_json(&Removed {
-            port: port.map(portclaim::Port::get),
+        print_json(&GivenBack {
+            port: removed.first().map(|record| record.port().get()),
             project: project.as_str(),
+            removed: removed.iter().map(as_json).collect(),
         })?;
-    } else if let Some(port) = port {
-        print(&format!("{port} {}\n", escape(project.as_str())))?;
+    } else {
+        let line = |record: &Record| {
+            let holder = record.holder().to_string();
+            format!("{} {}", record.port(), escape(&holder))
+        };
+        print(&lines(removed.iter().map(line)))?;
     }
-    if port.is_none() {
-        warning(&format!("{} has no port", escape(project.as_str())), None);
-        return Ok(Outcome::No);
+    Ok(answer)
+}
+
+fn as_json(record: &Record) -> Port<'_> {
+    Port {
+        port: record.port().get(),
+        service: record.holder().service(),
     }
-    Ok(Outcome::Yes)
 }

@@ -226,7 +226,7 @@ fn describe_entry(notice: &Notice) -> (String, Option<String>) {
             format!(
                 "the registry file gives port {port} to {}, but {} has it",
                 escape(project.as_str()),
-                escape(holder.as_str())
+                escape(&holder.to_string())
             ),
             Some(format!(
                 "portclaim allocate {} gives it a new one",

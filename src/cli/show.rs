@@ -1,13 +1,13 @@
 //! `portclaim show`: prints the project's port.
 
-use std::path::Path;
-
-use portclaim::{Holder, ProjectPath, Registry};
+use portclaim::{Holder, Port, ProjectPath, Registry};
 use serde::Serialize;
 
+use super::args::Target;
 use super::report::{Failure, Outcome, print, print_json, tell_hint, warning};
-use super::settings::{Settings, project};
-use super::text::escape;
+use super::settings::Settings;
+use super::target::Holders;
+use super::text::{escape, lines};
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -15,45 +15,85 @@ struct Shown<'a> {
     port: Option<u16>,
     project: &'a str,
     name: &'a str,
+    service: &'a str,
+}
+
+#[derive(Serialize)]
+struct AllShown<'a> {
+    claims: Vec<Shown<'a>>,
 }
 
 pub(super) fn run(
     settings: &Settings,
     registry: &Registry,
-    path: Option<&Path>,
+    target: &Target,
 ) -> Result<Outcome, Failure> {
-    let project = project(path)?;
-    let record = registry.find(&Holder::new(project.clone()))?;
-    let port = record.map(|record| record.port());
+    let Holders { project, holders } = Holders::of(target)?;
+    let mut shown = Vec::with_capacity(holders.len());
+    for holder in &holders {
+        let record = registry.find(holder)?;
+        shown.push((holder, record.map(|record| record.port())));
+    }
     if settings.json {
-        print_json(&Shown {
-            port: port.map(portclaim::Port::get),
-            project: project.as_str(),
-            name: project.name(),
-        })?;
-    } else if let Some(port) = port {
-        print(&format!("{port}\n"))?;
+        let mut claims: Vec<Shown<'_>> = shown.iter().map(as_json).collect();
+        match claims.pop() {
+            Some(one) if holders.len() == 1 => print_json(&one)?,
+            last => {
+                claims.extend(last);
+                print_json(&AllShown { claims })?;
+            }
+        }
+    } else {
+        let ports = shown.iter().filter_map(|(_, port)| *port);
+        print(&lines(ports))?;
     }
-    if port.is_some() {
-        return Ok(Outcome::Yes);
+    let missing = shown.iter().filter(|(_, port)| port.is_none());
+    let missing: Vec<&Holder> = missing.map(|(holder, _)| *holder).collect();
+    for holder in &missing {
+        warning(
+            &format!("{} has no port", escape(&holder.to_string())),
+            None,
+        );
     }
-    warning(&format!("{} has no port", escape(project.as_str())), None);
-    match ancestor(registry, &project)? {
-        Some((above, port)) => tell_hint(&format!(
+    match missing.first() {
+        None => return Ok(Outcome::Yes),
+        Some(holder) => tell_hint(&advice(registry, &project, holder)?),
+    }
+    Ok(Outcome::No)
+}
+
+fn as_json<'a>((holder, port): &(&'a Holder, Option<Port>)) -> Shown<'a> {
+    Shown {
+        port: port.map(Port::get),
+        project: holder.project().as_str(),
+        name: holder.project().name(),
+        service: holder.service(),
+    }
+}
+
+/// What to do about a holder that has no port.
+fn advice(registry: &Registry, project: &ProjectPath, holder: &Holder) -> Result<String, Failure> {
+    if !holder.service().is_empty() {
+        return Ok(format!(
+            "portclaim allocate --service {} gives it one",
+            holder.service()
+        ));
+    }
+    Ok(match ancestor(registry, project)? {
+        Some((above, port)) => format!(
             "{} above it has port {port}: portclaim show {}",
             escape(above.as_str()),
             escape(above.as_str())
-        )),
-        None => tell_hint("portclaim allocate gives it one"),
-    }
-    Ok(Outcome::No)
+        ),
+        None => "portclaim allocate gives it one".to_owned(),
+    })
 }
 
 /// Returns the nearest directory above that has a port.
 fn ancestor(
     registry: &Registry,
     project: &ProjectPath,
-) -> Result<Option<(ProjectPath, portclaim::Port)>, Failure> {
+) -> Result<Option<(ProjectPath, Port)>, Failure> {
     let mut above = project.parent();
     while let Some(directory) = above {
         if let Some(record) = registry.find(&Holder::new(directory.clone()))? {

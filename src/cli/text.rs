@@ -25,6 +25,16 @@ fn is_active(character: char) -> bool {
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Returns one line for each.
+pub(super) fn lines<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> String {
+    let mut text = String::new();
+    for one in all {
+        text.push_str(&one.to_string());
+        text.push('\n');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

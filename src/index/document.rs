@@ -13,7 +13,11 @@
 //!   "next_available": 8889,
 //!   "portclaim": {
 //!     "format": 1,
-//!     "ports": "8888-8890,8893"
+//!     "ports": "8888-8890,8893",
+//!     "check": "<16 hex digits>",
+//!     "services": {
+//!       "/abs/resolved/path (web)": 8891
+//!     }
 //!   }
 //! }
 //! ```
@@ -29,6 +33,7 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use super::json::{self, Member, Object};
+use super::services::{self, Services};
 use crate::port::{Port, PortRange};
 use crate::project::{ProjectPath, hex};
 
@@ -50,6 +55,8 @@ pub(crate) struct Document {
     fields: Vec<Field>,
     mappings: Vec<Entry>,
     ours: Option<PortSet>,
+    /// The named services, as portclaim wrote them.
+    services: Services,
     /// Whether the checksum was missing or wrong when the file was read.
     edited: bool,
 }
@@ -222,6 +229,7 @@ impl Document {
             ],
             mappings: Vec::new(),
             ours: None,
+            services: Services::new(),
             edited: true,
         }
     }
@@ -254,6 +262,7 @@ impl Document {
         let mut fields = Vec::with_capacity(members.len() + 1);
         let mut mappings = None;
         let mut ours = None;
+        let mut services = Services::new();
         for member in members {
             let role = Role::of(&member.name);
             let mut value = String::new();
@@ -264,6 +273,7 @@ impl Document {
             }
             if role == Role::Own {
                 ours = own_ports(member.value);
+                services = own_services(member.value);
             }
             fields.push(Field {
                 role,
@@ -276,6 +286,7 @@ impl Document {
             fields,
             mappings,
             ours,
+            services,
             edited: true,
         };
         document.edited = document.written_checksum() != Some(document.checksum().as_str());
@@ -439,15 +450,29 @@ impl Document {
     /// ours. Whatever else stands in the member `portclaim` is kept.
     pub(crate) fn set_ours(&mut self, ports: PortSet) {
         let text = format!("\"{ports}\"");
-        self.set_own(&[("format", FORMAT), ("ports", &text)]);
+        self.set_own(&[("format", Some(FORMAT)), ("ports", Some(&text))]);
         self.ours = Some(ports);
     }
 
     /// Notes what the mappings are, so that a change by others shows.
     pub(crate) fn set_checksum(&mut self) {
         let text = format!("\"{}\"", self.checksum());
-        self.set_own(&[("check", &text)]);
+        self.set_own(&[("check", Some(&text))]);
         self.edited = false;
+    }
+
+    /// Returns the named services that portclaim wrote into the file.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Notes which port each named service has.
+    pub(crate) fn set_services(&mut self, services: Services) {
+        if services != self.services {
+            let text = (!services.is_empty()).then(|| services::write(&services));
+            self.set_own(&[("services", text.as_deref())]);
+            self.services = services;
+        }
     }
 
     /// Returns whether the mappings were others than portclaim had written, when the file
@@ -475,8 +500,8 @@ impl Document {
         hex(&hash.finalize()[..8])
     }
 
-    /// Sets members of the member `portclaim`: in their places, else at the end.
-    fn set_own(&mut self, news: &[(&str, &str)]) {
+    /// Sets members of the member `portclaim`: in their places, else at the end. `None` removes one.
+    fn set_own(&mut self, news: &[(&str, Option<&str>)]) {
         let at = self.fields.iter().position(|field| field.role == Role::Own);
         let old = at
             .and_then(|at| members_of(&self.fields[at].value))
@@ -486,13 +511,13 @@ impl Document {
             .iter()
             .map(|member| (member.key, member.value))
             .collect();
-        for ((name, value), key) in news.iter().zip(&keys) {
-            match old
-                .iter()
-                .position(|member| *member.name == *name.as_bytes())
-            {
-                Some(at) => members[at] = (key, value),
-                None => members.push((key, value)),
+        for ((_, value), key) in news.iter().zip(&keys) {
+            let at = members.iter().position(|(there, _)| there == key);
+            match (at, value) {
+                (Some(at), Some(value)) => members[at] = (key, value),
+                (Some(at), None) => drop(members.remove(at)),
+                (None, Some(value)) => members.push((key, value)),
+                (None, None) => {}
             }
         }
         let mut value = String::new();
@@ -521,6 +546,7 @@ impl Document {
     pub(crate) fn without_own_key(mut self) -> Document {
         self.fields.retain(|field| field.role != Role::Own);
         self.ours = None;
+        self.services = Services::new();
         self
     }
 }
@@ -595,6 +621,15 @@ fn own_ports(value: &str) -> Option<PortSet> {
     }
     let ports = get("ports")?;
     ports.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}
+
+/// Reads the services of the member `portclaim`: none where they are not what this version writes.
+fn own_services(value: &str) -> Services {
+    let members = members_of(value).unwrap_or_default();
+    let services = members.iter().find(|member| *member.name == *b"services");
+    services
+        .and_then(|member| services::read(member.value))
+        .unwrap_or_default()
 }
 
 /// Returns the text between the quotes of a JSON key: as it stands in the file, so that it

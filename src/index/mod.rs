@@ -17,11 +17,13 @@ use crate::record::claim_port;
 pub(crate) mod document;
 mod json;
 mod salvage;
+mod services;
 pub(crate) mod turn;
 pub(crate) mod written;
 
 pub(crate) use document::{Damage, Document, NextAvailable, PortSet};
 pub(crate) use salvage::salvage;
+pub(crate) use services::Services;
 pub(crate) use turn::{Turn, next_available};
 pub(crate) use written::{Settled, note_written, recall};
 
@@ -311,13 +313,17 @@ pub(crate) fn remove_staged(staging: &OsDir) -> Result<()> {
 
 /// Returns the port that the file shows for a holder.
 pub(crate) fn port_of(document: &Document, holder: &Holder) -> Option<Port> {
+    if !holder.service().is_empty() {
+        let mut services = document.services().iter();
+        return services
+            .find(|(_, there)| *there == holder)
+            .map(|(port, _)| *port);
+    }
     let mut mappings = document.mappings();
     // By text: camino compares paths component by component, which is slow.
     let project = holder.project().as_str();
     let found = mappings.find(|(path, _)| path.as_str() == project);
-    found
-        .map(|(_, port)| port)
-        .filter(|_| holder.service().is_empty())
+    found.map(|(_, port)| port)
 }
 
 /// Returns the ports of entries that can be no claims, or are none yet: whoever wrote them uses
@@ -369,7 +375,7 @@ pub(crate) fn update_fully<D: Dir>(
 pub(crate) struct Dropped {
     pub(crate) project: ProjectPath,
     pub(crate) port: Port,
-    pub(crate) holder: ProjectPath,
+    pub(crate) holder: Holder,
 }
 
 fn update_from<D: Dir>(
@@ -397,23 +403,31 @@ fn update_from<D: Dir>(
             known.insert(port);
         }
     }
+    let mut services = Services::new();
+    if !fully && !document.is_edited() && document.is_ours() {
+        services.clone_from(document.services());
+        services.retain(|&port, _| present.contains(port) && !mapped.contains(port));
+    }
     for mark in marked {
         known.remove(mark.port);
+        services.remove(&mark.port);
     }
 
     let ours = document.ours().cloned().unwrap_or_else(PortSet::new);
     let mut claims = BTreeMap::new();
     for port in present.iter() {
-        if known.contains(port) {
+        if known.contains(port) || services.contains_key(&port) {
             continue;
         }
         if let Some(record) = committed(store, port)? {
-            if record.holder().service().is_empty() {
-                claims.insert(port, record.project().clone());
-            }
+            claims.insert(port, record.holder().clone());
         } else if ours.contains(port) && mapped.contains(port) && is_unreadable(store, port)? {
             // Nothing says that it was released.
             known.insert(port);
+        } else if let Some(holder) = document.services().get(&port)
+            && is_unreadable(store, port)?
+        {
+            services.insert(port, holder.clone());
         }
     }
 
@@ -425,8 +439,8 @@ fn update_from<D: Dir>(
         if known.contains(port) {
             return first;
         }
-        match claims.get(&port) {
-            Some(holder) if holder == path => true,
+        match claims.get(&port).or(services.get(&port)) {
+            Some(holder) if holder.service().is_empty() && holder.project() == path => true,
             Some(holder) => {
                 // What portclaim wrote itself, its own changes supersede.
                 if is_edited {
@@ -442,11 +456,14 @@ fn update_from<D: Dir>(
             None => !ours.contains(port),
         }
     });
+    let (unnamed, named): (Services, Services) = claims
+        .into_iter()
+        .partition(|(_, holder)| holder.service().is_empty());
+    services.extend(named);
     let mut now_ours = known;
-    for &port in claims.keys() {
-        now_ours.insert(port);
-    }
-    document.assign(claims.into_iter().map(|(port, path)| (path, port)));
+    now_ours.extend(unnamed.keys().copied());
+    let unnamed = unnamed.into_iter();
+    document.assign(unnamed.map(|(port, holder)| (holder.project().clone(), port)));
     let (last, range) = turn;
     match document.next_available() {
         // What stands there holds until a port is picked: others may have gone on since.
@@ -460,5 +477,6 @@ fn update_from<D: Dir>(
     }
     document.set_ours(now_ours);
     document.set_checksum();
+    document.set_services(services);
     Ok(dropped)
 }

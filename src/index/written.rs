@@ -1,6 +1,7 @@
 //! What the registry file was like when portclaim wrote it last: `index/written`. Whoever finds
 //! the file like that need not read it: nobody else wrote into it, and it says what the claims say.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -60,12 +61,9 @@ impl Settled {
 
     /// Returns the port that the file shows for a holder.
     pub(crate) fn port_of(&self, file: &IndexFile<'_>, holder: &Holder) -> Result<Option<Port>> {
-        if !holder.service().is_empty() {
-            return Ok(None);
-        }
         if self.ports.get().is_none() {
             let mut key = String::new();
-            json::quote(&mut key, holder.project().as_str());
+            json::quote(&mut key, &holder.to_string());
             if self.document.is_none()
                 && self.searches.fetch_add(1, Ordering::Relaxed) < SEARCHES_MAX
                 && !file.contains(key.as_bytes())?
@@ -82,15 +80,26 @@ impl Settled {
             let _ = self.ports.set(ports);
         }
         let ports = self.ports.get();
-        Ok(ports.and_then(|ports| ports.get(holder.project().as_str()).copied()))
+        Ok(ports.and_then(|ports| ports.get(&*name_of(holder)).copied()))
     }
 }
 
 fn ports(document: &Document) -> HashMap<String, Port> {
     let mappings = document.mappings();
+    let services = document.services().iter();
     mappings
         .map(|(path, port)| (path.as_str().to_owned(), port))
+        .chain(services.map(|(&port, holder)| (name_of(holder).into_owned(), port)))
         .collect()
+}
+
+/// Returns what no two holders share. (No path contains a NUL.)
+fn name_of(holder: &Holder) -> Cow<'_, str> {
+    let project = holder.project().as_str();
+    if holder.service().is_empty() {
+        return Cow::Borrowed(project);
+    }
+    Cow::Owned(format!("{project}\0{}", holder.service()))
 }
 
 /// Notes what the file is like that portclaim wrote. Only where it says what the claims say,

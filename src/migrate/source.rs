@@ -69,22 +69,21 @@ impl Source<'_> {
             let claimed = match lookup(store, &holder)? {
                 Lookup::Held(record, _) => record.port(),
                 _ => match acquire(store, &holder, &mut picker, || self.place.quarantine())? {
-                    Acquired::New(record) if record.port() == port => {
+                    Some(Acquired::New(record)) if record.port() == port => {
                         return Ok(Some(Notice::Adopted {
                             project: project.clone(),
                             port,
                         }));
                     }
-                    Acquired::New(record) | Acquired::Existing(record) => record.port(),
-                    Acquired::Exhausted if picker.is_outdated() => return Ok(None),
-                    Acquired::Exhausted => {
+                    Some(Acquired::New(record) | Acquired::Existing(record)) => record.port(),
+                    None if picker.is_outdated() => return Ok(None),
+                    None => {
                         if let Some(by) = committed(store, port)? {
-                            let holder = by.project().clone();
-                            let own = holder == *project;
-                            return Ok((!own).then_some(Notice::Conflict {
+                            let own = *by.holder() == holder;
+                            return Ok((!own).then(|| Notice::Conflict {
                                 project: project.clone(),
                                 port,
-                                holder,
+                                holder: by.holder().clone(),
                             }));
                         }
                         // Most likely another process adopts the same mapping.

@@ -10,7 +10,7 @@ use crate::port::Port;
 use crate::project::Holder;
 use crate::record::{LEN_MAX, Record};
 
-use super::claim::{Attempt, Committed, claim, withdraw_commit};
+use super::claim::{Attempt, Committed, Pending, claim, withdraw_commit};
 use super::lookup::hidden;
 use super::mark::Mark;
 use super::sweep::sweep_port;
@@ -43,19 +43,35 @@ pub(crate) trait Picker {
     fn availability(&mut self, port: Port) -> Result<Availability>;
 }
 
-/// What [`acquire`] found.
+impl<P: Picker + ?Sized> Picker for &mut P {
+    fn next(&mut self) -> Result<Option<Port>> {
+        (**self).next()
+    }
+
+    fn rejected(&mut self, port: Port, why: Rejection) {
+        (**self).rejected(port, why);
+    }
+
+    fn prefer(&mut self, port: Port) {
+        (**self).prefer(port);
+    }
+
+    fn availability(&mut self, port: Port) -> Result<Availability> {
+        (**self).availability(port)
+    }
+}
+
+/// A port that a holder has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Acquired {
     /// The holder had this port.
     Existing(Record),
     /// The holder was given this port now.
     New(Record),
-    /// The picker knew no port any more.
-    Exhausted,
 }
 
 /// Returns `holder`'s port, and gives it one where it has none. Where the store is durable,
-/// the answer is.
+/// the answer is. `None` where the picker knew no port any more.
 ///
 /// Damaged files that stand in the way are moved to `quarantine`.
 pub(crate) fn acquire<D: Dir>(
@@ -63,123 +79,222 @@ pub(crate) fn acquire<D: Dir>(
     holder: &Holder,
     picker: &mut impl Picker,
     quarantine: impl Fn() -> Result<D>,
-) -> Result<Acquired> {
-    let seen = lookup_seal(store, holder)?;
-    acquire_after(store, holder, seen, picker, quarantine)
-}
-
-/// The same after a look-up that the caller has made. That it may be outdated does no harm:
-/// the commit is published only where there is none.
-pub(crate) fn acquire_after<D: Dir>(
-    store: &Store<D>,
-    holder: &Holder,
-    seen: Lookup,
-    picker: &mut impl Picker,
-    quarantine: impl Fn() -> Result<D>,
-) -> Result<Acquired> {
-    let mut seen = Some(seen);
-    for round in 0..ROUNDS_MAX {
-        let found = match seen.take() {
-            Some(found) => found,
-            None => lookup_seal(store, holder)?,
-        };
-        match found {
-            Lookup::Held(record, flushed) => {
-                make_durable(store, &record, flushed)?;
-                return Ok(Acquired::Existing(record));
-            }
-            Lookup::Dangling(record) => {
-                // The claim was lost (a power cut, somebody's rm): the holder gets the same
-                // port again if it can be had. A damaged claim is moved out of the way.
-                picker.prefer(record.port());
-                sweep_port(store, record.port(), &quarantine)?;
-                if withdraw_commit(store, &record)? == Withdrawal::Busy {
-                    pause(round);
-                }
-                continue;
-            }
-            // It may be held, and whoever was told the port relies on it.
-            Lookup::Hidden(record) => return Err(hidden(store, &record)),
-            Lookup::Damaged(damage @ Corruption::NotAFile) => {
-                return Err(Error::corrupt(
-                    store.projects.path().join(holder.key()),
-                    damage,
-                ));
-            }
-            Lookup::Damaged(_) => {
-                let aside = quarantine()?;
-                withdraw(
-                    &store.projects,
-                    holder.key(),
-                    LEN_MAX,
-                    &Aside::To(&aside),
-                    |bytes| Ok(is_damaged(bytes, |there| there.holder() == holder)),
-                )?;
-                continue;
-            }
-            Lookup::Absent => {}
-        }
-        if let Some(acquired) = try_ports(store, holder, picker)? {
-            return Ok(acquired);
-        }
-    }
-    Err(Error::contended(store.projects.path().join(holder.key())))
-}
-
-/// Tries the picker's ports. `None`: begin again from the look-up.
-fn try_ports<D: Dir>(
-    store: &Store<D>,
-    holder: &Holder,
-    picker: &mut impl Picker,
 ) -> Result<Option<Acquired>> {
-    while let Some(port) = picker.next()? {
-        let pending = match claim(store, holder, port, |port| picker.availability(port))? {
-            Attempt::Pending(pending) => pending,
-            Attempt::Taken => {
-                picker.rejected(port, Rejection::Claimed);
+    let seen = lookup_seal(store, holder)?;
+    let mut picker = Some(picker);
+    let pickers = |_| Ok(picker.take().expect("it is asked for once"));
+    let holders = std::slice::from_ref(holder);
+    let accept = |_: usize, _: &Record| Ok(());
+    let acquired = acquire_set(store, holders, vec![seen], pickers, accept, quarantine)?;
+    Ok(acquired.ok().and_then(|mut one| one.pop()))
+}
+
+/// Returns the ports of all `holders`, and gives each one where it has none: all of them, or
+/// where that cannot be, no new one at all.
+///
+/// `seen` are look-ups that the caller has made; that they may be outdated does no harm, for a
+/// commit is published only where there is none. `picker` is asked once for each holder that
+/// needs it, when those before it have their claims; `accept` may refuse a port that a holder
+/// has. The one that knew no port any more is
+/// returned: then nothing has changed.
+///
+/// After an error, some may have been given a port: a disk that failed in the middle leaves
+/// commits that others may have been told.
+pub(crate) fn acquire_set<D: Dir, P: Picker>(
+    store: &Store<D>,
+    holders: &[Holder],
+    seen: Vec<Lookup>,
+    mut picker: impl FnMut(usize) -> Result<P>,
+    accept: impl Fn(usize, &Record) -> Result<()>,
+    quarantine: impl Fn() -> Result<D>,
+) -> Result<Result<Vec<Acquired>, P>> {
+    let mut seen: Vec<Option<Lookup>> = seen.into_iter().map(Some).collect();
+    let mut pickers: Vec<Option<P>> = holders.iter().map(|_| None).collect();
+    let mut acquired: Vec<Option<Acquired>> = vec![None; holders.len()];
+    for _ in 0..ROUNDS_MAX {
+        let mut claims = Vec::new();
+        for (at, holder) in holders.iter().enumerate() {
+            if acquired[at].is_some() {
                 continue;
             }
-            Attempt::Unusable(Availability::Denied) => {
-                picker.rejected(port, Rejection::Denied);
-                continue;
+            let mut search = Search {
+                store,
+                holder,
+                seen: seen[at].take(),
+                picker: &mut pickers[at],
+                new_picker: || picker(at),
+                quarantine: &quarantine,
+            };
+            let found = search.run().and_then(|found| match found {
+                Found::Existing(record) => accept(at, &record).map(|()| Found::Existing(record)),
+                found => Ok(found),
+            });
+            match found {
+                Ok(Found::Existing(record)) => acquired[at] = Some(Acquired::Existing(record)),
+                Ok(Found::Pending(pending)) => claims.push((at, pending)),
+                answer => {
+                    for (_, claim) in claims {
+                        claim.abandon(store);
+                    }
+                    answer?;
+                    let exhausted = pickers[at].take().expect("it was asked");
+                    return Ok(Err(exhausted));
+                }
             }
-            Attempt::Unusable(_) => {
-                picker.rejected(port, Rejection::InUse);
-                continue;
+        }
+        for (at, record) in commit_all(store, claims)? {
+            acquired[at] = Some(Acquired::New(record));
+        }
+        if acquired.iter().all(Option::is_some) {
+            return Ok(Ok(acquired.into_iter().flatten().collect()));
+        }
+        // Another process of a holder was first: looked up again, for it may have been
+        // released since, and is to be flushed.
+    }
+    Err(Error::contended(store.projects.path()))
+}
+
+/// The first half for one holder: the port that it has, or a claim that is to be committed.
+struct Search<'a, D, P, N, Q> {
+    store: &'a Store<D>,
+    holder: &'a Holder,
+    seen: Option<Lookup>,
+    picker: &'a mut Option<P>,
+    new_picker: N,
+    quarantine: Q,
+}
+
+enum Found<D: Dir> {
+    Existing(Record),
+    Pending(Pending<D>),
+    /// The picker knew no port any more.
+    Exhausted,
+}
+
+impl<D: Dir, P: Picker, N: FnMut() -> Result<P>, Q: Fn() -> Result<D>> Search<'_, D, P, N, Q> {
+    fn run(&mut self) -> Result<Found<D>> {
+        let (store, holder) = (self.store, self.holder);
+        for round in 0..ROUNDS_MAX {
+            let found = match self.seen.take() {
+                Some(found) => found,
+                None => lookup_seal(store, holder)?,
+            };
+            match found {
+                Lookup::Held(record, flushed) => {
+                    make_durable(store, &record, flushed)?;
+                    return Ok(Found::Existing(record));
+                }
+                Lookup::Dangling(record) => {
+                    // The claim was lost (a power cut, somebody's rm): the holder gets the same
+                    // port again if it can be had. A damaged claim is moved out of the way.
+                    self.picker()?.prefer(record.port());
+                    sweep_port(store, record.port(), &self.quarantine)?;
+                    if withdraw_commit(store, &record)? == Withdrawal::Busy {
+                        pause(round);
+                    }
+                }
+                // It may be held, and whoever was told the port relies on it.
+                Lookup::Hidden(record) => return Err(hidden(store, &record)),
+                Lookup::Damaged(damage @ Corruption::NotAFile) => {
+                    return Err(Error::corrupt(
+                        store.projects.path().join(holder.key()),
+                        damage,
+                    ));
+                }
+                Lookup::Damaged(_) => {
+                    let aside = (self.quarantine)()?;
+                    withdraw(
+                        &store.projects,
+                        holder.key(),
+                        LEN_MAX,
+                        &Aside::To(&aside),
+                        |bytes| Ok(is_damaged(bytes, |there| there.holder() == holder)),
+                    )?;
+                }
+                Lookup::Absent => return self.claim(),
             }
-        };
-        let mark = match Mark::claimed(store, port, pending.nonce()) {
+        }
+        Err(Error::contended(store.projects.path().join(holder.key())))
+    }
+
+    /// Claims the first of the picker's ports that can be had.
+    fn claim(&mut self) -> Result<Found<D>> {
+        let (store, holder) = (self.store, self.holder);
+        let picker = self.picker()?;
+        while let Some(port) = picker.next()? {
+            let why = match claim(store, holder, port, |port| picker.availability(port))? {
+                Attempt::Pending(pending) => return Ok(Found::Pending(pending)),
+                Attempt::Taken => Rejection::Claimed,
+                Attempt::Unusable(Availability::Denied) => Rejection::Denied,
+                Attempt::Unusable(_) => Rejection::InUse,
+            };
+            picker.rejected(port, why);
+        }
+        Ok(Found::Exhausted)
+    }
+
+    fn picker(&mut self) -> Result<&mut P> {
+        if self.picker.is_none() {
+            *self.picker = Some((self.new_picker)()?);
+        }
+        Ok(self.picker.as_mut().expect("it was made"))
+    }
+}
+
+/// The second half: commits the claims, and makes that durable. If a holder was given a port by
+/// others meanwhile, its claim and those behind it are given up, and missing in the answer: of
+/// several processes that commit the same row of holders, one goes through.
+fn commit_all<D: Dir>(
+    store: &Store<D>,
+    claims: Vec<(usize, Pending<D>)>,
+) -> Result<Vec<(usize, Record)>> {
+    let mut committed = Vec::with_capacity(claims.len());
+    let (mut failed, mut is_other) = (None, false);
+    for (at, pending) in claims {
+        if failed.is_some() || is_other {
+            pending.abandon(store);
+            continue;
+        }
+        let mark = match Mark::claimed(store, pending.port(), pending.nonce()) {
             Ok(mark) => mark,
             Err(error) => {
                 pending.abandon(store);
-                return Err(error);
+                failed = Some(error);
+                continue;
             }
         };
         match pending.commit(store) {
-            Ok(Committed::Own(record, commit)) => {
-                // Another process of the project may have been told the port by now: it stands,
-                // unsealed, though this one does not tell it.
-                let flushed = store.sync_names();
-                if flushed.is_ok() {
-                    seal(store, &commit);
-                }
-                mark.finish();
-                flushed?;
-                return Ok(Some(Acquired::New(record)));
-            }
+            Ok(Committed::Own(record, commit)) => committed.push((at, record, commit, mark)),
             Ok(Committed::Other) => {
                 mark.discard();
-                // Looked up again, for it may have been released since, and is to be flushed.
-                return Ok(None);
+                is_other = true;
             }
             Err(error) => {
                 // What failed may have been done all the same: the mark stays.
                 mark.finish();
-                return Err(error);
+                failed = Some(error);
             }
         }
     }
-    Ok(Some(Acquired::Exhausted))
+    let flushed = if committed.is_empty() {
+        Ok(())
+    } else {
+        // Other processes of the holders may have been told the ports by now: where this fails,
+        // they stand, unsealed, though this one does not tell them.
+        store.sync_names()
+    };
+    let mut records = Vec::with_capacity(committed.len());
+    for (at, record, commit, mark) in committed {
+        if flushed.is_ok() {
+            seal(store, &commit);
+        }
+        mark.finish();
+        records.push((at, record));
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => flushed.map(|()| records),
+    }
 }
 
 /// Returns whether the content of a commit is no record that `belongs` here, and no later

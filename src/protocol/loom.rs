@@ -211,8 +211,8 @@ fn a_failed_flush_takes_nothing_away_that_another_was_told() {
         let ask = |store: &Store<SimDir>| {
             let picker = &mut Fixed::new(&[1, 2, 3]);
             match acquire(store, &holder("/a"), picker, quarantine) {
-                Ok(Acquired::Existing(record) | Acquired::New(record)) => Some(record.port()),
-                Ok(Acquired::Exhausted) | Err(_) => None,
+                Ok(Some(Acquired::Existing(record) | Acquired::New(record))) => Some(record.port()),
+                Ok(None) | Err(_) => None,
             }
         };
         let first = thread::spawn(move || ask(&a));

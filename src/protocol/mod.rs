@@ -47,7 +47,7 @@ mod tests;
 mod withdraw;
 
 pub(crate) use acquire::{
-    Acquired, Picker, Rejection, acquire, acquire_after, is_damaged, make_durable,
+    Acquired, Picker, Rejection, acquire, acquire_set, is_damaged, make_durable,
 };
 pub(crate) use lookup::{
     Flushed, Lookup, committed, held, is_unreadable, lookup, lookup_seal, read_claim, read_held,

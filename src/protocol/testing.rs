@@ -90,8 +90,8 @@ impl Picker for Fixed {
 #[cfg(loom)]
 pub(super) fn take(store: &Store<SimDir>, project: &str, ports: &[u16]) -> Option<Port> {
     match acquire(store, &holder(project), &mut Fixed::new(ports), quarantine).expect("acquire") {
-        Acquired::Existing(record) | Acquired::New(record) => Some(record.port()),
-        Acquired::Exhausted => None,
+        Some(Acquired::Existing(record) | Acquired::New(record)) => Some(record.port()),
+        None => None,
     }
 }
 

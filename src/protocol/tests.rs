@@ -10,7 +10,11 @@ use crate::fs::sim::{Probe, Verdict};
 use crate::port::Port;
 use crate::record::{Record, claim_name};
 
-fn acquired(store: &Store<crate::fs::sim::SimDir>, project: &str, tried: &[u16]) -> Acquired {
+fn acquired(
+    store: &Store<crate::fs::sim::SimDir>,
+    project: &str,
+    tried: &[u16],
+) -> Option<Acquired> {
     acquire(store, &holder(project), &mut Fixed::new(tried), quarantine).expect("acquire")
 }
 
@@ -18,15 +22,15 @@ fn acquired(store: &Store<crate::fs::sim::SimDir>, project: &str, tried: &[u16])
 fn a_holder_keeps_its_port_and_no_port_has_two() {
     let [store] = store(&[]);
     assert!(
-        matches!(acquired(&store, "/a", &[1, 2]), Acquired::New(record) if record.port() == port(1))
+        matches!(acquired(&store, "/a", &[1, 2]), Some(Acquired::New(record)) if record.port() == port(1))
     );
     assert!(
-        matches!(acquired(&store, "/a", &[2, 3]), Acquired::Existing(record) if record.port() == port(1))
+        matches!(acquired(&store, "/a", &[2, 3]), Some(Acquired::Existing(record)) if record.port() == port(1))
     );
     assert!(
-        matches!(acquired(&store, "/b", &[1, 2]), Acquired::New(record) if record.port() == port(2))
+        matches!(acquired(&store, "/b", &[1, 2]), Some(Acquired::New(record)) if record.port() == port(2))
     );
-    assert_eq!(acquired(&store, "/c", &[1, 2]), Acquired::Exhausted);
+    assert_eq!(acquired(&store, "/c", &[1, 2]), None);
     assert_eq!(store.staging.names().expect("names"), Vec::<String>::new());
 }
 
@@ -51,11 +55,11 @@ fn a_release_frees_exactly_its_port() {
 #[test]
 fn a_release_of_an_older_claim_leaves_the_newer_one() {
     let [store] = store(&[]);
-    let Acquired::New(old) = acquired(&store, "/a", &[1]) else {
+    let Some(Acquired::New(old)) = acquired(&store, "/a", &[1]) else {
         panic!("not new")
     };
     release(&store, &holder("/a"), None, None).expect("release");
-    let Acquired::New(new) = acquired(&store, "/a", &[1]) else {
+    let Some(Acquired::New(new)) = acquired(&store, "/a", &[1]) else {
         panic!("not new")
     };
     let answer = release(&store, &holder("/a"), Some(old.nonce()), None).expect("release");
@@ -78,7 +82,7 @@ fn a_lost_claim_is_claimed_again_at_the_same_port() {
             store.ports.put(&claim_name(port(7)), damage);
         }
         assert!(
-            matches!(acquired(&store, "/a", &[1, 2]), Acquired::New(record) if record.port() == port(7)),
+            matches!(acquired(&store, "/a", &[1, 2]), Some(Acquired::New(record)) if record.port() == port(7)),
             "{damage:?}"
         );
         assert_eq!(ports(&store), [7], "{damage:?}");
@@ -92,7 +96,7 @@ fn a_lost_claim_that_another_took_is_not_taken_back() {
     store.ports.remove(&claim_name(port(7))).expect("remove");
     acquired(&store, "/b", &[7]);
     assert!(
-        matches!(acquired(&store, "/a", &[7, 8]), Acquired::New(record) if record.port() == port(8))
+        matches!(acquired(&store, "/a", &[7, 8]), Some(Acquired::New(record)) if record.port() == port(8))
     );
     assert_eq!(held(&store, "/b"), Some(port(7)));
 }
@@ -191,7 +195,10 @@ fn a_commit_of_a_later_format_is_an_error_and_stays() {
 fn a_damaged_commit_is_set_aside() {
     let [store] = store(&[]);
     store.projects.put(holder("/a").key(), b"garbage");
-    assert!(matches!(acquired(&store, "/a", &[1]), Acquired::New(_)));
+    assert!(matches!(
+        acquired(&store, "/a", &[1]),
+        Some(Acquired::New(_))
+    ));
     assert_eq!(held(&store, "/a"), Some(port(1)));
 }
 

@@ -6,7 +6,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::claim::Claim;
 use crate::error::{Error, Op, Result};
-use crate::fs::Dir;
 use crate::fs::mount::Filesystem;
 use crate::fs::os::OsDir;
 use crate::migrate::{self, Adopted};
@@ -14,16 +13,17 @@ use crate::notice::Notice;
 use crate::place::Place;
 use crate::port::PortRange;
 use crate::project::Holder;
-use crate::protocol::{
-    Acquired, Lookup, Released, held, lookup_seal, make_durable, marks, release,
-};
+use crate::protocol::{Lookup, Released, held, make_durable, marks, release};
 use crate::record::Record;
 
+mod block;
 mod look;
 mod options;
 mod refresh;
 mod search;
 mod view;
+
+use search::look_all;
 
 pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options, Request};
 pub(crate) use refresh::WAITER_NAME;
@@ -243,33 +243,63 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn claim(&self, request: &Request) -> Result<Claim> {
+        let mut claims = self.claim_all(std::slice::from_ref(request))?;
+        Ok(claims.remove(0))
+    }
+
+    /// Returns the ports of several holders, as [`Registry::claim`] does, in the order of the
+    /// requests: of all of them, or after an error of none that had not one before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::claim`], for the first that cannot be had. Only a disk that fails in the
+    /// middle can leave some of them with a port; the next call returns those.
+    ///
+    /// # Races
+    ///
+    /// As [`Registry::claim`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = dir.path().to_str().unwrap();
+    /// let registry = Registry::options().range("20000-20001".parse()?).open(root)?;
+    /// let shop = ProjectPath::from_normal("/home/a/shop")?;
+    /// let request = |service| Holder::of_service(shop.clone(), service).map(Request::new);
+    /// let two = registry.claim_all(&[request("web")?, request("db")?])?;
+    /// assert_ne!(two[0].port(), two[1].port());
+    /// // There are two ports: nobody is given one of three.
+    /// let [a, b, c] = ["/a", "/b", "/c"].map(|path| ProjectPath::from_normal(path).map(Holder::new));
+    /// assert!(registry.claim_all(&[a, b, c].map(|holder| Request::new(holder.unwrap()))).is_err());
+    /// assert_eq!(registry.records()?.count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn claim_all(&self, requests: &[Request]) -> Result<Vec<Claim>> {
         let place = self.place_for_writing()?;
-        let seen = lookup_seal(&place.store, &request.holder)?;
-        if let Lookup::Held(record, flushed) = seen {
-            if let Some(wanted) = request.port.filter(|&port| port != record.port()) {
-                return Err(Error::has_another(wanted, record));
+        let seen = look_all(place, requests)?;
+        for (request, seen) in requests.iter().zip(&seen) {
+            if let Lookup::Held(record, _) = seen {
+                request.check_existing(record)?;
             }
-            make_durable(&place.store, &record, flushed)?;
-            return Ok(Claim::new(self.clone(), record, false));
+        }
+        if seen.iter().all(|seen| matches!(seen, Lookup::Held(..))) {
+            let mut claims = Vec::with_capacity(seen.len());
+            for seen in seen {
+                if let Lookup::Held(record, flushed) = seen {
+                    make_durable(&place.store, &record, flushed)?;
+                    claims.push(Claim::new(self.clone(), record, false));
+                }
+            }
+            return Ok(claims);
         }
         let file = self.adopt(place)?;
         let rewrite = file.rewrite;
-        let acquired = match request.port {
-            Some(port) => self.acquire_port(place, &request.holder, port),
-            None => self.acquire_from(place, request, seen, &file),
-        };
+        let acquired = self.acquire_all(place, requests, seen, &file);
         drop(file);
-        let (record, is_new) = match acquired {
-            Ok(Acquired::Existing(record)) => (record, false),
-            Ok(Acquired::New(record)) => (record, true),
-            Ok(Acquired::Exhausted) => return Err(Error::contended(place.store.ports.path())),
-            Err(error) => {
-                self.changed(place, rewrite);
-                return Err(error);
-            }
-        };
         self.changed(place, rewrite);
-        Ok(Claim::new(self.clone(), record, is_new))
+        Ok(self.claims(acquired?))
     }
 
     /// Returns the record of the holder's port, `None` where it has none.

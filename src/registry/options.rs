@@ -10,6 +10,7 @@ use crate::fs::registry_file::registry_file;
 use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::Durability;
+use crate::record::Record;
 
 /// How the registry file is called where nothing else is said: the Python system's name.
 ///
@@ -245,6 +246,8 @@ pub struct Request {
     pub(super) holder: Holder,
     pub(super) range: Option<PortRange>,
     pub(super) port: Option<Port>,
+    /// Whether that port must not be in use.
+    pub(super) is_probed: bool,
 }
 
 impl Request {
@@ -268,6 +271,7 @@ impl Request {
             holder,
             range: None,
             port: None,
+            is_probed: false,
         }
     }
 
@@ -289,6 +293,22 @@ impl Request {
     pub fn within(mut self, range: PortRange) -> Request {
         self.range = Some(range);
         self
+    }
+
+    /// Returns the same request for a member of the holder's block.
+    pub(super) fn member(&self, number: u16) -> Request {
+        Request {
+            holder: self.holder.member(number),
+            ..self.clone()
+        }
+    }
+
+    /// Refuses the port that the holder has, if another one is asked for.
+    pub(super) fn check_existing(&self, record: &Record) -> Result<()> {
+        match self.port.filter(|&port| port != record.port()) {
+            Some(wanted) => Err(Error::has_another(wanted, record.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Takes this port and no other, whatever the range and whatever program uses it. A claim of

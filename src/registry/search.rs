@@ -1,16 +1,17 @@
-//! A new port for a holder: one that is named, or the next of a range.
+//! New ports for holders: ones that are named, or the next of a range.
 
 use super::{Registry, Request};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::migrate::{Adopted, Only};
+use crate::net::{Availability, probe};
 use crate::pick::RangePicker;
 use crate::place::Place;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, ROUNDS_MAX, Swept, acquire, acquire_after, committed, lookup_seal, marks,
-    pause, sweep, sweep_port,
+    Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Swept, acquire_set, committed, lookup_seal,
+    marks, pause, sweep, sweep_port,
 };
 
 /// How often an exhausted range, or a port that is claimed, is tried: once more than others are
@@ -21,79 +22,135 @@ const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
 /// this moment, or cannot be read and stays.
 const LOOKS_MAX: u32 = 3;
 
-impl Registry {
-    /// Takes this port and no other. Where it has a claim that is not another holder's, that is
-    /// swept, and the port tried again.
-    pub(super) fn acquire_port(
-        &self,
-        place: &Place,
-        holder: &Holder,
-        port: Port,
-    ) -> Result<Acquired> {
-        let _ = self;
-        let quarantine = || place.quarantine();
-        let mut looks = 0;
-        for round in 0..=EXHAUSTED_ROUNDS_MAX {
-            match acquire(&place.store, holder, &mut Only::new(port), quarantine)? {
-                Acquired::Existing(record) if record.port() != port => {
-                    return Err(Error::has_another(port, record));
-                }
-                Acquired::Exhausted => {}
-                acquired => return Ok(acquired),
-            }
-            match sweep_port(&place.store, port, quarantine)? {
-                Swept::Removed | Swept::Quarantined => {}
-                // It may be given up yet, or be this holder's.
-                Swept::Busy => pause(round),
-                Swept::Kept => match committed(&place.store, port)? {
-                    Some(by) if by.holder() != holder => return Err(Error::taken(port, Some(by))),
-                    // Another process of the holder was first.
-                    Some(_) => {}
-                    None if looks == LOOKS_MAX => break,
-                    None => looks += 1,
-                },
-            }
-        }
-        Err(Error::taken(port, None))
+/// The one port that is wanted.
+pub(super) struct Wanted {
+    port: Port,
+    only: Only<'static>,
+}
+
+impl Wanted {
+    pub(super) fn new(port: Port, is_probed: bool) -> Wanted {
+        let only = if is_probed {
+            Only::if_still(port, move || is_free(port))
+        } else {
+            Only::new(port)
+        };
+        Wanted { port, only }
     }
 
-    /// Searches the range; if it is exhausted, sweeps once and searches again.
-    pub(super) fn acquire_from(
+    pub(super) fn port(&self) -> Port {
+        self.port
+    }
+}
+
+impl Picker for Wanted {
+    fn next(&mut self) -> Result<Option<Port>> {
+        self.only.next()
+    }
+
+    fn rejected(&mut self, _: Port, _: Rejection) {}
+
+    fn prefer(&mut self, _: Port) {}
+
+    fn availability(&mut self, port: Port) -> Result<Availability> {
+        self.only.availability(port)
+    }
+}
+
+fn is_free(port: Port) -> Result<bool> {
+    let answer = probe(port).map_err(|error| Error::bind(None, port, error))?;
+    Ok(answer == Availability::Free)
+}
+
+/// What one request tries.
+enum Pick<'a> {
+    Only(Wanted),
+    Range(RangePicker<'a>),
+}
+
+impl Picker for Pick<'_> {
+    fn next(&mut self) -> Result<Option<Port>> {
+        match self {
+            Pick::Only(wanted) => wanted.next(),
+            Pick::Range(picker) => picker.next(),
+        }
+    }
+
+    fn rejected(&mut self, port: Port, why: Rejection) {
+        if let Pick::Range(picker) = self {
+            picker.rejected(port, why);
+        }
+    }
+
+    fn prefer(&mut self, port: Port) {
+        if let Pick::Range(picker) = self {
+            picker.prefer(port);
+        }
+    }
+
+    fn availability(&mut self, port: Port) -> Result<Availability> {
+        match self {
+            Pick::Only(wanted) => wanted.availability(port),
+            Pick::Range(picker) => picker.availability(port),
+        }
+    }
+}
+
+impl Registry {
+    /// Gives each request's holder its port, or none of them a new one. Where a port is wanted
+    /// that has a claim, or a range is exhausted, what killed processes left is swept, and
+    /// the search goes on.
+    pub(super) fn acquire_all(
         &self,
         place: &Place,
-        request: &Request,
-        seen: Lookup,
+        requests: &[Request],
+        seen: Vec<Lookup>,
         file: &Adopted,
-    ) -> Result<Acquired> {
-        let range = request.range.unwrap_or(self.range());
-        let written = file.next_available();
-        // The index may know the port of a project whose claim and commit were both lost.
-        let known = match file.port_of(place, self.file_name(), &request.holder)? {
-            // It was released, and the file does not show that yet: a new one, in turn.
-            Some(port) if is_marked(place, port)? => None,
-            known => known,
-        };
-        let spared = file.spared();
+    ) -> Result<Vec<Acquired>> {
+        let holders: Vec<Holder> = requests.iter().map(|one| one.holder.clone()).collect();
+        let known = requests
+            .iter()
+            .map(|request| self.known_port(place, request, file))
+            .collect::<Result<Vec<_>>>()?;
+        let (written, spared) = (file.next_available(), file.spared());
+        let quarantine = || place.quarantine();
         let mut seen = Some(seen);
+        let (mut looks, mut wanted) = (0, None);
         for round in 0..=EXHAUSTED_ROUNDS_MAX {
-            if let Some(port) = known {
+            for &port in known.iter().flatten() {
                 // Its own claim may be there, without its commit.
-                sweep_port(&place.store, port, || place.quarantine())?;
+                sweep_port(&place.store, port, quarantine)?;
             }
-            let mut picker = RangePicker::new(place, range, written, known, spared.clone());
-            let quarantine = || place.quarantine();
+            let pick = |at: usize| {
+                let request: &Request = &requests[at];
+                let range = request.range.unwrap_or(self.range());
+                if let Some(port) = request.port {
+                    return Ok(Pick::Only(Wanted::new(port, request.is_probed)));
+                }
+                let picker = RangePicker::new(place, range, written, known[at], spared.clone());
+                Ok(Pick::Range(picker))
+            };
             let seen = match seen.take() {
                 Some(seen) => seen,
-                None => lookup_seal(&place.store, &request.holder)?,
+                None => look_all(place, requests)?,
             };
-            let (store, holder) = (&place.store, &request.holder);
-            match acquire_after(store, holder, seen, &mut picker, quarantine)? {
-                Acquired::Exhausted => {
+            let refuse =
+                |at: usize, record: &crate::record::Record| requests[at].check_existing(record);
+            match acquire_set(&place.store, &holders, seen, pick, refuse, quarantine)? {
+                Ok(acquired) => return Ok(acquired),
+                Err(Pick::Only(Wanted { port, .. })) => {
+                    wanted = Some(port);
+                    let is_ours = |holder: &Holder| holders.contains(holder);
+                    if !clear(place, port, is_ours, round, &mut looks)? {
+                        break;
+                    }
+                }
+                Err(Pick::Range(picker)) => {
                     let swept = sweep(&place.store, quarantine)?;
                     // Claims that are being made may be given up yet, and one may be this
                     // holder's: rivals for one project's port each hold one for a moment.
                     let is_moving =
-                        swept.busy.iter().any(|&port| range.contains(port)) && round < ROUNDS_MAX;
+                        swept.busy.iter().any(|&port| picker.tries(port)) && round < ROUNDS_MAX;
                     if round > 0 && swept.freed.is_empty() && !is_moving {
                         return Err(Error::exhausted(picker.exhaustion()));
                     }
@@ -101,11 +158,53 @@ impl Registry {
                         pause(round);
                     }
                 }
-                acquired => return Ok(acquired),
             }
         }
-        Err(Error::contended(place.store.ports.path()))
+        Err(match wanted {
+            Some(port) => Error::taken(port, None),
+            None => Error::contended(place.store.ports.path()),
+        })
     }
+
+    /// The index may know the port of a project whose claim and commit were both lost.
+    fn known_port(&self, place: &Place, request: &Request, file: &Adopted) -> Result<Option<Port>> {
+        if request.port.is_some() {
+            return Ok(None);
+        }
+        match file.port_of(place, self.file_name(), &request.holder)? {
+            // It was released, and the file does not show that yet: a new one, in turn.
+            Some(port) if is_marked(place, port)? => Ok(None),
+            known => Ok(known),
+        }
+    }
+}
+
+pub(super) fn look_all(place: &Place, requests: &[Request]) -> Result<Vec<Lookup>> {
+    let look = |request: &Request| lookup_seal(&place.store, &request.holder);
+    requests.iter().map(look).collect()
+}
+
+/// Sweeps the claim of a port that is wanted; `false` where nothing comes of waiting any more.
+fn clear(
+    place: &Place,
+    port: Port,
+    is_ours: impl Fn(&Holder) -> bool,
+    round: u32,
+    looks: &mut u32,
+) -> Result<bool> {
+    match sweep_port(&place.store, port, || place.quarantine())? {
+        Swept::Removed | Swept::Quarantined => {}
+        // It may be given up yet, or be this holder's.
+        Swept::Busy => pause(round),
+        Swept::Kept => match committed(&place.store, port)? {
+            Some(by) if !is_ours(by.holder()) => return Err(Error::taken(port, Some(by))),
+            // Another process of the holder was first.
+            Some(_) => {}
+            None if *looks == LOOKS_MAX => return Ok(false),
+            None => *looks += 1,
+        },
+    }
+    Ok(true)
 }
 
 /// Returns whether the registry file need not show the port as it is.

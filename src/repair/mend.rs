@@ -149,6 +149,9 @@ fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port
     for (path, port) in file.into_iter().flat_map(Document::mappings) {
         known.insert(port, Holder::new(path.clone()));
     }
+    for (&port, holder) in file.into_iter().flat_map(Document::services) {
+        known.insert(port, holder.clone());
+    }
     for mark in marks(&place.store.index)? {
         known.remove(&mark.port);
     }

@@ -43,6 +43,7 @@ fn allocate_as_json_says_whether_the_port_is_new() {
                 "port": test.port(0),
                 "project": "[HOME]/shop",
                 "name": "shop",
+                "service": "",
                 "new": new,
             })
         );
@@ -156,7 +157,7 @@ fn show_says_no_where_there_is_no_port_and_changes_nothing() {
             .stderr(format!("warning: [HOME]/shop has no port\n{HINT_ALLOCATE}"))
             .code(1)
             .json(),
-        json!({"version": 1, "port": null, "project": "[HOME]/shop", "name": "shop"})
+        json!({"version": 1, "port": null, "project": "[HOME]/shop", "name": "shop", "service": ""})
     );
     assert!(!test.root().exists(), "a question creates nothing");
     test.project("shop", test.port(0));
@@ -165,7 +166,7 @@ fn show_says_no_where_there_is_no_port_and_changes_nothing() {
         .run();
     assert_eq!(
         test.args(["show", "shop", "--json"]).json(),
-        json!({"version": 1, "port": test.port(0), "project": "[HOME]/shop", "name": "shop"})
+        json!({"version": 1, "port": test.port(0), "project": "[HOME]/shop", "name": "shop", "service": ""})
     );
 }
 
@@ -403,7 +404,7 @@ fn remove_says_what_was_removed_and_no_where_there_was_none() {
             .stderr("warning: [HOME]/shop has no port\n")
             .code(1)
             .json(),
-        json!({"version": 1, "port": null, "project": "[HOME]/shop"})
+        json!({"version": 1, "port": null, "project": "[HOME]/shop", "removed": []})
     );
     assert_eq!(
         fs::read(test.claim(test.port(1))).expect("it has a claim"),
@@ -412,7 +413,12 @@ fn remove_says_what_was_removed_and_no_where_there_was_none() {
     );
     assert_eq!(
         test.args(["remove", "blog", "--json"]).json(),
-        json!({"version": 1, "port": test.port(1), "project": "[HOME]/blog"})
+        json!({
+            "version": 1,
+            "port": test.port(1),
+            "project": "[HOME]/blog",
+            "removed": [{"port": test.port(1), "service": ""}]
+        })
     );
     assert!(test.records().is_empty());
     assert!(test.mappings().is_empty());

@@ -26,6 +26,9 @@ const DANGLING: (&str, &str, &str) = (
 
 const HINT: &str = "hint: portclaim doctor --fix mends what can be mended\n";
 
+/// Makes a thing that is no regular file.
+type Make = fn(&Path);
+
 /// A finding: kind, path, detail, and whether it was fixed.
 type Found = (String, String, String, bool);
 
@@ -515,7 +518,6 @@ fn what_stands_in_the_place_of_a_hint_is_moved_out_of_the_way() {
         "changed-8888-07070707070707070707070707070707",
         "claimed-8888-07070707070707070707070707070707",
     ];
-    type Make = fn(&Path);
     let kinds: [(&str, Make); 3] = [
         ("a directory", |path| {
             fs::create_dir(path).expect("a directory");

@@ -695,7 +695,7 @@ fn what_others_wrote_into_the_registry_file_is_noticed_once() {
     let conflict = Notice::Conflict {
         project: path_of("/zzz/else"),
         port: port(first),
-        holder: path_of(&shop),
+        holder: Holder::new(path_of(&shop)),
     };
     assert!(notices.contains(&adopted), "{notices:?}");
     assert!(notices.contains(&conflict), "{notices:?}");
@@ -737,7 +737,7 @@ fn a_second_project_on_a_port_is_reported_wherever_it_stands_in_the_registry_fil
         let conflict = Notice::Conflict {
             project: ProjectPath::from_normal(second).expect("a path"),
             port: held.port(),
-            holder: held.project().clone(),
+            holder: held.holder().clone(),
         };
         assert_eq!(registry.take_notices(), [conflict], "{second}");
         scene.assert_settled();

@@ -20,5 +20,6 @@ mod merge;
 mod readme;
 mod registry_file;
 mod scene;
+mod services;
 mod stress;
 mod tidy;

@@ -124,11 +124,11 @@ impl Op {
     }
 }
 
-impl From<Acquired> for Answer {
-    fn from(acquired: Acquired) -> Answer {
+impl From<Option<Acquired>> for Answer {
+    fn from(acquired: Option<Acquired>) -> Answer {
         match acquired {
-            Acquired::Existing(record) | Acquired::New(record) => Answer::Held(record),
-            Acquired::Exhausted => Answer::Exhausted,
+            Some(Acquired::Existing(record) | Acquired::New(record)) => Answer::Held(record),
+            None => Answer::Exhausted,
         }
     }
 }

@@ -6,8 +6,14 @@ use std::net::IpAddr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::port::{Port, PortRange};
+use crate::port::Port;
 use crate::record::Record;
+
+mod corruption;
+mod exhaustion;
+
+pub use corruption::Corruption;
+pub use exhaustion::Exhaustion;
 
 /// A result with this crate's [`Error`].
 ///
@@ -60,6 +66,10 @@ pub enum ErrorKind {
     InvalidPath,
     /// This is no port, or no range of ports.
     InvalidPort,
+    /// This cannot be the name of a service.
+    InvalidService,
+    /// A block has 1 to [`BLOCK_MAX`](crate::BLOCK_MAX) ports.
+    InvalidCount,
     /// Other processes changed the same files each time this one looked: it may be tried again.
     Contended,
     /// The system refused a call; the source says why.
@@ -106,61 +116,6 @@ impl fmt::Display for Op {
     }
 }
 
-/// What is wrong with the content of a claim or a commit. `Display` begins with "it".
-///
-/// # Examples
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let registry = portclaim::Registry::open(dir.path().to_str().unwrap())?;
-/// # registry.refresh_index()?;
-/// std::fs::write(dir.path().join("ports/8888.claim"), r#"{"format":1,"po"#)?;
-/// let error = registry.records()?.next().expect("it is not left out").unwrap_err();
-/// assert_eq!(error.corruption(), Some(&portclaim::Corruption::Torn));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Corruption {
-    /// The file is empty: its writer was killed, or the power failed.
-    Empty,
-    /// The end of the record is missing.
-    Torn,
-    /// The file is longer than any record.
-    TooLong,
-    /// The file was written by a later version of portclaim, in this format. It is left alone.
-    NewerFormat(u32),
-    /// The record is of another port than the file's name says.
-    WrongPort(Port),
-    /// The record is of another project than the file's name says.
-    WrongProject,
-    /// This user may not read the file. It is left alone.
-    Denied,
-    /// A directory, a symbolic link, a FIFO: anything but a regular file.
-    NotAFile,
-    /// This is no record; the text says why.
-    Invalid(String),
-}
-
-impl fmt::Display for Corruption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Corruption::Empty => f.write_str("it is empty"),
-            Corruption::Torn => f.write_str("its end is missing"),
-            Corruption::TooLong => f.write_str("it is longer than any record"),
-            Corruption::NewerFormat(format) => write!(
-                f,
-                "a later version of portclaim wrote it, in format {format}"
-            ),
-            Corruption::WrongPort(port) => write!(f, "it is the record of port {port}"),
-            Corruption::WrongProject => f.write_str("it is the record of another project"),
-            Corruption::Denied => f.write_str("this user may not read it"),
-            Corruption::NotAFile => f.write_str("it is not a regular file"),
-            Corruption::Invalid(why) => write!(f, "it is no record: {why}"),
-        }
-    }
-}
-
 #[derive(Debug)]
 enum Inner {
     Exhausted(Exhaustion),
@@ -186,6 +141,16 @@ enum Inner {
     InvalidPort {
         shown: String,
     },
+    InvalidService {
+        shown: String,
+    },
+    InvalidCount {
+        count: u16,
+    },
+    NoRow {
+        count: usize,
+        first: Port,
+    },
     InvalidRange {
         first: Port,
         last: Port,
@@ -204,36 +169,6 @@ enum Inner {
         port: Port,
         source: io::Error,
     },
-}
-
-/// How the ports of an exhausted range are accounted for.
-///
-/// # Examples
-///
-/// ```
-/// # use portclaim::{Holder, PortRange, ProjectPath, Registry, Request};
-/// # let dir = tempfile::tempdir()?;
-/// # let root = dir.path().to_str().unwrap();
-/// # let [shop, blog] = ["/home/a/shop", "/home/a/blog"].map(ProjectPath::from_normal);
-/// let range: PortRange = "20000".parse()?;
-/// let registry = Registry::options().range(range).open(root)?;
-/// let _ = registry.claim(&Request::new(Holder::new(shop?)).port(range.first()))?;
-/// let error = registry.claim(&Request::new(Holder::new(blog?))).unwrap_err();
-/// let exhaustion = error.exhaustion().expect("the only port is claimed");
-/// assert_eq!((exhaustion.range, exhaustion.claimed, exhaustion.in_use), (range, 1, 0));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exhaustion {
-    /// The range that was tried.
-    pub range: PortRange,
-    /// Ports that are claimed, or that an entry of the registry file keeps which can be no claim
-    /// (see [`Notice::Kept`](crate::Notice::Kept)).
-    pub claimed: u32,
-    /// Ports that a program uses without a claim.
-    pub in_use: u32,
-    /// Ports that this user may not bind (on most systems, those below 1024).
-    pub denied: u32,
 }
 
 impl Error {
@@ -299,6 +234,21 @@ impl Error {
         })
     }
 
+    pub(crate) fn invalid_service(name: &str) -> Error {
+        Error::new(Inner::InvalidService {
+            shown: name.escape_debug().to_string(),
+        })
+    }
+
+    pub(crate) fn invalid_count(count: u16) -> Error {
+        Error::new(Inner::InvalidCount { count })
+    }
+
+    /// `first` is the first port of what was searched.
+    pub(crate) fn no_row(first: Port, count: usize) -> Error {
+        Error::new(Inner::NoRow { count, first })
+    }
+
     pub(crate) fn invalid_range(first: Port, last: Port) -> Error {
         Error::new(Inner::InvalidRange { first, last })
     }
@@ -312,13 +262,15 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match *self.0 {
-            Inner::Exhausted(_) => ErrorKind::Exhausted,
+            Inner::Exhausted(_) | Inner::NoRow { .. } => ErrorKind::Exhausted,
             Inner::Taken { .. } => ErrorKind::Taken,
             Inner::HasAnother { .. } => ErrorKind::HasAnother,
             Inner::Superseded { .. } => ErrorKind::Superseded,
             Inner::Corrupt { .. } => ErrorKind::Corrupt,
             Inner::InvalidPath { .. } => ErrorKind::InvalidPath,
             Inner::InvalidPort { .. } | Inner::InvalidRange { .. } => ErrorKind::InvalidPort,
+            Inner::InvalidService { .. } => ErrorKind::InvalidService,
+            Inner::InvalidCount { .. } => ErrorKind::InvalidCount,
             Inner::Contended { .. } => ErrorKind::Contended,
             Inner::Io { .. } | Inner::Bind { .. } => ErrorKind::Io,
         }
@@ -494,14 +446,14 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "port {port} is taken by {}",
-                    by.project().as_str().escape_debug()
+                    by.holder().to_string().escape_debug()
                 )
             }
             Inner::Taken { port, by: None } => write!(f, "port {port} is taken"),
             Inner::HasAnother { wanted, held } => write!(
                 f,
                 "{} has port {} already, and can be given port {wanted} only when that is released",
-                held.project().as_str().escape_debug(),
+                held.holder().to_string().escape_debug(),
                 held.port()
             ),
             Inner::Superseded { port } => {
@@ -520,6 +472,22 @@ impl fmt::Display for Error {
                 f,
                 "\"{shown}\" is no port: ports are the numbers 1 to 65535"
             ),
+            Inner::InvalidService { shown } => write!(
+                f,
+                "\"{shown}\" cannot be a service: its name is a letter or digit, and up to 63 more of them, \
+                 with dots, hyphens and underscores between"
+            ),
+            Inner::InvalidCount { count } => write!(
+                f,
+                "{count} ports are no block: it has 1 to {} of them",
+                crate::port::BLOCK_MAX
+            ),
+            Inner::NoRow { count, first } => {
+                write!(
+                    f,
+                    "there are no {count} free ports in a row from {first} on"
+                )
+            }
             Inner::InvalidRange { first, last } => {
                 write!(
                     f,
@@ -564,13 +532,17 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match &*error.0 {
             Inner::Io { source, .. } | Inner::Bind { source, .. } => source.kind(),
-            Inner::Exhausted(_) | Inner::Taken { .. } => io::ErrorKind::AddrInUse,
+            Inner::Exhausted(_) | Inner::NoRow { .. } | Inner::Taken { .. } => {
+                io::ErrorKind::AddrInUse
+            }
             Inner::HasAnother { .. } => io::ErrorKind::AlreadyExists,
             Inner::Superseded { .. } => io::ErrorKind::NotFound,
             Inner::Corrupt { .. } => io::ErrorKind::InvalidData,
-            Inner::InvalidPath { .. } | Inner::InvalidPort { .. } | Inner::InvalidRange { .. } => {
-                io::ErrorKind::InvalidInput
-            }
+            Inner::InvalidPath { .. }
+            | Inner::InvalidPort { .. }
+            | Inner::InvalidService { .. }
+            | Inner::InvalidCount { .. }
+            | Inner::InvalidRange { .. } => io::ErrorKind::InvalidInput,
             Inner::Contended { .. } => io::ErrorKind::WouldBlock,
         };
         io::Error::new(kind, error)

@@ -1,0 +1,219 @@
+//! Blocks: ports in a row, one claim for each, under one name.
+
+use super::search::{Wanted, look_all};
+use super::{Registry, Request};
+use crate::claim::Claim;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs::Dir;
+use crate::index::{PortSet, next_available, present};
+use crate::migrate::Adopted;
+use crate::place::Place;
+use crate::port::{BLOCK_MAX, Port, PortRange};
+use crate::project::Holder;
+use crate::protocol::{Acquired, Lookup, ROUNDS_MAX, acquire_set, held, sweep};
+use crate::record::Record;
+
+impl Registry {
+    /// Returns `count` ports in a row, in ascending order, and gives them to the request's holder
+    /// if it has none. The first is the holder's own, the one that [`Registry::find`] tells.
+    ///
+    /// A block grows: where the holder has fewer, the ports behind them are claimed as well. It does
+    /// not shrink by being asked for with a smaller count; then its first ports are returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::claim_all`]. [`ErrorKind::Taken`] where a block cannot grow because a port
+    /// behind it is claimed or in use: nothing is moved. [`ErrorKind::Exhausted`] where
+    /// the range has not as many free ports in a row. [`ErrorKind::InvalidCount`] where `count` is
+    /// 0 or more than [`BLOCK_MAX`].
+    ///
+    /// # Races
+    ///
+    /// As [`Registry::claim`]. Of several processes that ask for one holder's block at once, one
+    /// chooses where it lies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = dir.path().to_str().unwrap();
+    /// let registry = Registry::options().range("20300-20399".parse()?).open(root)?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let ports = |count| -> portclaim::Result<Vec<u16>> {
+    ///     let block = registry.claim_block(&Request::new(shop.clone()), count)?;
+    ///     Ok(block.iter().map(|claim| claim.port().get()).collect())
+    /// };
+    /// let three = ports(3)?;
+    /// assert_eq!(three[2], three[0] + 2);
+    /// assert_eq!(ports(5)?[..3], three);
+    /// assert_eq!(registry.release_block(&shop)?.len(), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn claim_block(&self, request: &Request, count: u16) -> Result<Vec<Claim>> {
+        if !(1..=BLOCK_MAX).contains(&count) {
+            return Err(Error::invalid_count(count));
+        }
+        let place = self.place_for_writing()?;
+        let members: Vec<Request> = (0..count).map(|number| request.member(number)).collect();
+        for _ in 0..ROUNDS_MAX {
+            let seen = look_all(place, &members)?;
+            let first = match start(&seen) {
+                Some(first) => Some(first?),
+                None => request.port,
+            };
+            if let Some(first) = first {
+                return self.claim_all(&in_a_row(&members, first, IsProbed::AllButFirst)?);
+            }
+            let file = self.adopt(place)?;
+            let rewrite = file.rewrite;
+            let range = request.range.unwrap_or(self.range());
+            let block = self.new_block(place, &members, range, &file);
+            drop(file);
+            self.changed(place, rewrite);
+            match block {
+                Ok(block) => return Ok(block),
+                // Another process of the holder chose where the block lies.
+                Err(error) if error.kind() == ErrorKind::HasAnother => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::contended(place.store.projects.path()))
+    }
+
+    /// Releases the holder's block, or its one port, and returns the records, ascending. Empty
+    /// where it had none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::release_holder`]. The last ports of a block go first: what is left is a
+    /// shorter block.
+    ///
+    /// # Races
+    ///
+    /// As [`Registry::release_holder`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry};
+    /// # let registry = Registry::open("/no-such-directory")?;
+    /// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// assert!(registry.release_block(&shop)?.is_empty());
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
+    pub fn release_block(&self, holder: &Holder) -> Result<Vec<Record>> {
+        let Some(place) = self.place_with_file()? else {
+            return Ok(Vec::new());
+        };
+        let mut count = 1;
+        while count < BLOCK_MAX && held(&place.store, &holder.member(count))?.is_some() {
+            count += 1;
+        }
+        let mut released = Vec::new();
+        for number in (0..count).rev() {
+            released.extend(self.release_holder(&holder.member(number))?);
+        }
+        released.reverse();
+        Ok(released)
+    }
+
+    /// Claims the first free ports in a row, from where the search goes on.
+    fn new_block(
+        &self,
+        place: &Place,
+        members: &[Request],
+        range: PortRange,
+        file: &Adopted,
+    ) -> Result<Vec<Claim>> {
+        let holders: Vec<Holder> = members.iter().map(|one| one.holder.clone()).collect();
+        let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let last = place.turn().last();
+        let from = next_available(last, file.next_available(), range);
+        // Twice: what killed processes left is swept in between.
+        for is_swept in [false, true] {
+            let mut taken = present(&place.store.ports)?;
+            for port in file.spared().iter() {
+                taken.insert(port);
+            }
+            for first in range.cycle_from(from) {
+                let Some(row) = row(first, count, range) else {
+                    continue;
+                };
+                if !is_free(row, &taken) {
+                    continue;
+                }
+                let requests = in_a_row(members, row.first(), IsProbed::All)?;
+                let pick =
+                    |at: usize| Ok(Wanted::new(requests[at].port.unwrap_or(row.first()), true));
+                let accept = |at: usize, record: &Record| requests[at].check_existing(record);
+                let seen = look_all(place, members)?;
+                let quarantine = || place.quarantine();
+                match acquire_set(&place.store, &holders, seen, pick, accept, quarantine)? {
+                    Ok(acquired) => {
+                        place.turn().advance(last, row.last(), range);
+                        return Ok(self.claims(acquired));
+                    }
+                    Err(wanted) => {
+                        taken.insert(wanted.port());
+                    }
+                }
+            }
+            if !is_swept {
+                sweep(&place.store, || place.quarantine())?;
+            }
+        }
+        Err(Error::no_row(range.first(), members.len()))
+    }
+
+    pub(super) fn claims(&self, acquired: Vec<Acquired>) -> Vec<Claim> {
+        let claims = acquired.into_iter().map(|acquired| match acquired {
+            Acquired::Existing(record) => Claim::new(self.clone(), record, false),
+            Acquired::New(record) => Claim::new(self.clone(), record, true),
+        });
+        claims.collect()
+    }
+}
+
+/// Returns the first port of a block of which some members are held; `None` where none is.
+fn start(seen: &[Lookup]) -> Option<Result<Port>> {
+    let (number, record) = seen.iter().zip(0..).find_map(|(seen, number)| match seen {
+        Lookup::Held(record, _) => Some((number, record)),
+        _ => None,
+    })?;
+    let first = record.port().get().checked_sub(number).and_then(Port::new);
+    Some(first.ok_or_else(|| Error::taken(record.port(), Some(record.clone()))))
+}
+
+/// Which ports of a block must not be in use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsProbed {
+    All,
+    /// The first is the holder's, or was named.
+    AllButFirst,
+}
+
+/// Returns requests for these ports.
+fn in_a_row(members: &[Request], first: Port, probed: IsProbed) -> Result<Vec<Request>> {
+    let request = |(request, number): (&Request, u16)| {
+        let port = first.get().checked_add(number).and_then(Port::new);
+        let port = port.ok_or_else(|| Error::no_row(first, members.len()))?;
+        let mut request = request.clone().port(port);
+        request.is_probed = number > 0 || probed == IsProbed::All;
+        Ok(request)
+    };
+    members.iter().zip(0..).map(request).collect()
+}
+
+/// Returns the `count` ports from `first` on, if they lie in the range.
+fn row(first: Port, count: u32, range: PortRange) -> Option<PortRange> {
+    let last = u32::from(first.get()) + count - 1;
+    let last = Port::new(u16::try_from(last).ok()?)?;
+    range.contains(last).then_some(())?;
+    PortRange::new(first, last).ok()
+}
+
+fn is_free(row: PortRange, taken: &PortSet) -> bool {
+    row.cycle_from(row.first())
+        .all(|port| !taken.contains(port))
+}
