@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::port::Port;
 
@@ -29,6 +30,7 @@ use unknown as system;
 /// let entry = entry.expect("this process listens");
 /// assert_eq!((entry.port, entry.address), (port, "127.0.0.1".parse()?));
 /// assert!(entry.command.is_some());
+/// assert_eq!(entry.directory, Some(std::env::current_dir()?));
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -46,6 +48,12 @@ pub struct Listener {
     pub command: Option<String>,
     /// The number of the user that the socket belongs to; `None` where it is not known.
     pub user: Option<u32>,
+    /// The directory that the process works in, or the path that it had before it was deleted.
+    /// Any characters may be in it. `None` where the process is not known or somebody else's, and
+    /// where the directory has no path here: in a container.
+    pub directory: Option<PathBuf>,
+    /// Whether the directory has been deleted. Another one may have its path by now.
+    pub directory_deleted: bool,
 }
 
 /// Returns who listens on the ports that are `wanted`, by port, address and process: one

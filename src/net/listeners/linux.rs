@@ -1,5 +1,5 @@
 //! Who listens, as Linux tells it in `/proc`: `/proc/net/tcp` names the inode of each
-//! socket, `/proc/PID/fd` the inodes that a process has open.
+//! socket, `/proc/PID/fd` the inodes that a process has open, `/proc/PID/cwd` where it works.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -13,6 +13,10 @@ use rustix::io::Errno;
 
 use super::Listener;
 use crate::port::Port;
+
+mod directory;
+
+use directory::{Directory, read_directory};
 
 /// How much of a table is read. The kernel lists sockets that listen before connections,
 /// at 150 bytes each: this is room for some 50,000 of them.
@@ -38,6 +42,7 @@ struct Socket {
 struct Owner {
     pid: u32,
     command: Option<String>,
+    directory: Option<Directory>,
 }
 
 /// Returns who listens on the ports that are `wanted`, in no order.
@@ -70,12 +75,17 @@ fn listeners_in(proc: &OwnedFd, wanted: &dyn Fn(Port) -> bool) -> io::Result<Vec
     Ok(sockets
         .iter()
         .flat_map(|socket| {
-            let listener = |owner: Option<&Owner>| Listener {
-                port: socket.port,
-                address: socket.address,
-                pid: owner.map(|owner| owner.pid),
-                command: owner.and_then(|owner| owner.command.clone()),
-                user: Some(socket.user),
+            let listener = |owner: Option<&Owner>| {
+                let directory = owner.and_then(|owner| owner.directory.as_ref());
+                Listener {
+                    port: socket.port,
+                    address: socket.address,
+                    pid: owner.map(|owner| owner.pid),
+                    command: owner.and_then(|owner| owner.command.clone()),
+                    user: Some(socket.user),
+                    directory: directory.map(|directory| directory.path.clone()),
+                    directory_deleted: directory.is_some_and(|directory| directory.deleted),
+                }
             };
             match owners.get(&socket.inode).map(Vec::as_slice) {
                 None | Some([]) => vec![listener(None)],
@@ -162,7 +172,7 @@ fn find_owner(
     // its number has passed to another.
     let process = open_directory(proc, name)?;
     let fds = open_directory(&process, c"fd")?;
-    let mut command = None;
+    let mut owner: Option<Owner> = None;
     let mut entries = RawDir::new(&fds, names.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         // Room for "socket:[18446744073709551615]"; what is longer is cut, and no match.
@@ -182,11 +192,12 @@ fn find_owner(
         };
         // One process may have a socket open under several numbers.
         if owners.last().is_none_or(|owner| owner.pid != pid) {
-            let command = command.get_or_insert_with(|| read_command(&process));
-            owners.push(Owner {
+            let owner = owner.get_or_insert_with(|| Owner {
                 pid,
-                command: command.clone(),
+                command: read_command(&process),
+                directory: read_directory(proc, &process),
             });
+            owners.push(owner.clone());
         }
     }
     Ok(())
