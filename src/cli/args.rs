@@ -35,7 +35,7 @@ const AFTER_HELP: &str = "\
 PATH is a project's directory, by default the current one.
 
 Exit status: 0 yes or done, 1 no (none assigned, range exhausted, port not free,
-findings, cancelled), 2 usage errors and failures.
+not with its project, findings, cancelled), 2 usage errors and failures.
 
 Environment (flags win, an empty variable counts as unset):
   PORT_REGISTRY_PATH          registry file [~/.config/litellm/port_registry.json]
@@ -70,6 +70,11 @@ pub(super) enum Command {
     Remove(Target),
     /// Tell who has claimed a port, and whether it is in use
     Check {
+        /// The port
+        port: Port,
+    },
+    /// Tell whose a port is, who listens on it, and whether the two agree
+    Who {
         /// The port
         port: Port,
     },

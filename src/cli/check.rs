@@ -1,9 +1,11 @@
 //! `portclaim check`: who has claimed a port, and whether it is in use.
 
-use portclaim::{Availability, Port, Registry};
+use portclaim::{Availability, Port, Record, Registry};
 use serde::Serialize;
 
-use super::list::{Listening, Program, describe, name};
+use super::list::name;
+use super::listening::{Listening, Program, describe};
+use super::projects::{Projects, records_for};
 use super::report::{Failure, Outcome, print, print_json};
 use super::settings::Settings;
 use super::text::escape;
@@ -18,14 +20,25 @@ struct Checked<'a> {
     unsettled: bool,
     /// `free`, `in-use`, or `denied`: binding it needs privileges that this user does not have.
     availability: &'static str,
-    listeners: Vec<Program>,
+    listeners: Vec<Program<'a>>,
 }
 
+/// Whose a port is.
 #[derive(Serialize)]
-struct Holding<'a> {
+pub(super) struct Holding<'a> {
     project: &'a str,
     name: &'a str,
     service: &'a str,
+}
+
+impl<'a> From<&'a Record> for Holding<'a> {
+    fn from(record: &'a Record) -> Holding<'a> {
+        Holding {
+            project: record.project().as_str(),
+            name: record.project().name(),
+            service: record.holder().service(),
+        }
+    }
 }
 
 pub(super) fn run(
@@ -36,6 +49,8 @@ pub(super) fn run(
     let state = registry.port_state(port)?;
     let listening = Listening::of(&|wanted| wanted == port);
     let programs = listening.programs(port);
+    let records = records_for(programs, registry)?;
+    let projects = Projects::of(&records);
     // A privileged port that is in use is denied as well: only the list of listeners tells.
     let in_use = state.availability == Availability::InUse || !programs.is_empty();
     let privileged = state.availability == Availability::Denied;
@@ -44,18 +59,14 @@ pub(super) fn run(
         print_json(&Checked {
             port: port.get(),
             free,
-            claim: state.claim.as_ref().map(|record| Holding {
-                project: record.project().as_str(),
-                name: record.project().name(),
-                service: record.holder().service(),
-            }),
+            claim: state.claim.as_ref().map(Holding::from),
             unsettled: state.unsettled,
             availability: match (in_use, privileged) {
                 (true, _) => "in-use",
                 (false, true) => "denied",
                 (false, false) => "free",
             },
-            listeners: programs.iter().map(Program::from).collect(),
+            listeners: Program::all(programs, &projects),
         })?;
     } else {
         let mut facts = Vec::new();
@@ -72,7 +83,11 @@ pub(super) fn run(
         }
         match (in_use, programs.is_empty()) {
             (true, true) => facts.push("in use".to_owned()),
-            (true, false) => facts.push(format!("in use by {}", describe(programs))),
+            (true, false) => {
+                let claimant = state.claim.as_ref().map(Record::project);
+                let programs = describe(programs, claimant, &projects);
+                facts.push(format!("in use by {programs}"));
+            }
             (false, _) => facts.push("free".to_owned()),
         }
         if privileged {

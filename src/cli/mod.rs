@@ -13,6 +13,8 @@ mod generate;
 mod index;
 mod later;
 mod list;
+mod listening;
+mod projects;
 mod quick;
 mod remove;
 mod report;
@@ -22,6 +24,7 @@ mod show;
 mod stress;
 mod target;
 mod text;
+mod who;
 
 use args::{Cli, Command};
 use report::{Failure, Outcome};
@@ -60,6 +63,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::List => list::run(&settings, &registry),
         Command::Remove(target) => remove::run(&settings, &registry, target),
         Command::Check { port } => check::run(&settings, &registry, *port),
+        Command::Who { port } => who::run(&settings, &registry, *port),
         Command::Reset { yes } => reset::run(&settings, &registry, *yes),
         Command::Doctor { fix } => doctor::run(&settings, &registry, *fix),
         Command::Index { when_quiet } => index::run(&settings, &registry, *when_quiet),

@@ -35,6 +35,7 @@ fn what_is_no_port_is_refused_wherever_a_port_is_expected() {
     ] {
         for args in [
             &["check", text][..],
+            &["who", text],
             &["list", "--port-min", text],
             &["list", "--port-max", text],
         ] {
@@ -50,6 +51,7 @@ fn what_is_no_port_is_refused_wherever_a_port_is_expected() {
     for text in ["", "-1"] {
         for args in [
             ["check", text].as_slice(),
+            &["who", text],
             &["list", "--port-min", text],
             &["list", "--port-max", text],
         ] {
@@ -139,6 +141,7 @@ fn every_command(test: &Test, expect: impl Fn(Call<'_>, &[&str])) {
         &["show", "shop"],
         &["remove", "shop"],
         &["check", "8888"],
+        &["who", "8888"],
         &["index"],
         &["doctor"],
         &["doctor", "--fix"],

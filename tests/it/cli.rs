@@ -315,12 +315,16 @@ fn list_and_check_say_who_listens() {
     let command = fs::read_to_string("/proc/self/comm").expect("Linux has it");
     let command = command.trim_end();
     let user = rustix::process::geteuid().as_raw();
-    let listener = json!({"address": "127.0.0.1", "pid": me, "command": command, "user": user});
+    let directory = std::env::current_dir().expect("it exists");
+    let listener = json!({
+        "address": "127.0.0.1", "pid": me, "command": command, "user": user,
+        "directory": directory, "directory_deleted": false, "project": null,
+    });
     for listeners in [&json["claims"][0]["listeners"], &check["listeners"]] {
         let listeners = listeners.as_array().expect("a list");
         assert!(listeners.contains(&listener), "{listeners:?}");
     }
-    let who = format!("{command} (pid {me}, user {user})");
+    let who = format!("{command} (pid {me}, user {user}, not of this project)");
     test.args(["list"]).stdout_has(&who).run();
     test.args(["check", &port.to_string()])
         .stdout_has(format!("{port}: claimed by shop ([HOME]/shop), in use by "))

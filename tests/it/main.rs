@@ -21,5 +21,7 @@ mod readme;
 mod registry_file;
 mod scene;
 mod services;
+mod server;
 mod stress;
 mod tidy;
+mod who;

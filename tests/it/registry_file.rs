@@ -227,6 +227,7 @@ fn the_first_command_takes_the_registry_over_whichever_it_is() {
         &["show", "/p/shop"],
         &["allocate", "/p/shop"],
         &["check", "9"],
+        &["who", "9"],
         &["remove", "/p/blog"],
         &["index"],
         &["doctor", "--fix"],
