@@ -35,7 +35,7 @@ const AFTER_HELP: &str = "\
 PATH is a project's directory, by default the current one.
 
 Exit status: 0 yes or done, 1 no (none assigned, range exhausted, port not free,
-not with its project, findings, cancelled), 2 usage errors and failures.
+a stranger on it, findings, cancelled), 2 usage errors and failures.
 
 Environment (flags win, an empty variable counts as unset):
   PORT_REGISTRY_PATH          registry file [~/.config/litellm/port_registry.json]

@@ -49,7 +49,7 @@ pub(super) fn run(
     let state = registry.port_state(port)?;
     let listening = Listening::of(&|wanted| wanted == port);
     let programs = listening.programs(port);
-    let records = records_for(programs, registry)?;
+    let records = records_for(programs, state.claim.as_ref(), registry)?;
     let projects = Projects::of(&records);
     // A privileged port that is in use is denied as well: only the list of listeners tells.
     let in_use = state.availability == Availability::InUse || !programs.is_empty();

@@ -30,18 +30,21 @@ impl<'a> Projects<'a> {
     }
 }
 
-/// Returns what is needed to know which projects these programs belong to: nothing, where they
-/// are not known to work anywhere.
+/// Returns what is needed to know which projects these programs belong to. The claim of the port
+/// that they listen on is enough where they work nowhere but at the top of its project, as most do.
 pub(super) fn records_for(
     listeners: &[Listener],
+    claim: Option<&Record>,
     registry: &Registry,
 ) -> Result<Vec<Record>, Failure> {
-    if listeners
+    let top = claim.map(|record| record.project().as_path().as_std_path());
+    let mut directories = listeners
         .iter()
-        .all(|listener| listener.directory.is_none())
-    {
-        return Ok(Vec::new());
+        .filter_map(|listener| listener.directory.as_deref());
+    let mut records: Vec<Record> = claim.cloned().into_iter().collect();
+    if !directories.all(|directory| Some(directory) == top) {
+        // Claims that cannot be read hide no other; doctor tells of them.
+        records.extend(registry.records()?.flatten());
     }
-    // Claims that cannot be read hide no other; doctor tells of them.
-    Ok(registry.records()?.flatten().collect())
+    Ok(records)
 }

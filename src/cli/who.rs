@@ -34,7 +34,7 @@ pub(super) fn run(
         // Whoever listens on a privileged port, only the list of listeners tells.
         Availability::Denied => listening.on(port),
     };
-    let records = records_for(programs, registry)?;
+    let records = records_for(programs, state.claim.as_ref(), registry)?;
     let projects = Projects::of(&records);
     let agree = agree(&state, is_in_use, programs, &projects);
     if settings.json {
