@@ -71,8 +71,9 @@ mod record;
 mod registry;
 mod repair;
 mod reset;
+mod term;
 
-pub use claim::{Claim, ReleaseError};
+pub use claim::{Claim, Lease, ReleaseError, Running, Start};
 pub use error::{Corruption, Error, ErrorKind, Exhaustion, Result};
 pub use fs::mount::Filesystem;
 pub use net::{Availability, Listener};
@@ -86,6 +87,7 @@ pub use registry::{
 };
 pub use repair::{Finding, FindingKind, Report};
 pub use reset::Reset;
+pub use term::{Owner, Term};
 
 /// Returns the programs of this machine that listen on TCP ports which `wanted` names, by port,
 /// address and process: one entry for each process that has such a socket open.

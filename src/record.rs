@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Corruption;
 use crate::port::Port;
 use crate::project::{Holder, ProjectPath, hex};
+use crate::term::Term;
 
 /// How claim and commit files end.
 pub(crate) const SUFFIX: &str = ".claim";
@@ -117,6 +118,7 @@ pub struct Record {
     port: Port,
     nonce: Nonce,
     holder: Holder,
+    term: Term,
 }
 
 /// The record's JSON, field by field: what stands on users' disks.
@@ -130,6 +132,8 @@ struct Line<'a> {
     project: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
     service: std::borrow::Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Term::is_kept")]
+    term: Term,
 }
 
 impl Record {
@@ -138,7 +142,24 @@ impl Record {
             port,
             nonce,
             holder,
+            term: Term::Kept,
         }
+    }
+
+    /// Returns the record of a claim that holds so long.
+    pub(crate) fn with_term(mut self, term: Term) -> Record {
+        self.term = term;
+        self
+    }
+
+    /// Returns how long the claim holds; [`Term`] has an example.
+    #[must_use]
+    pub fn term(&self) -> &Term {
+        &self.term
+    }
+
+    pub(crate) fn is_lease(&self) -> bool {
+        self.term == Term::Lease
     }
 
     /// Returns the port.
@@ -223,6 +244,7 @@ impl Record {
             nonce: self.nonce.to_string().into(),
             project: self.holder.project().as_str().into(),
             service: self.holder.service().into(),
+            term: self.term.clone(),
         };
         let mut bytes =
             serde_json::to_vec(&line).expect("a record of strings and numbers is valid JSON");
@@ -260,6 +282,7 @@ impl Record {
             port: line.port,
             nonce,
             holder: Holder::with_service(project, line.service.into_owned()),
+            term: line.term,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! `portclaim allocate`: prints the project's port, and gives it one if it has none.
 
-use portclaim::{Claim, ErrorKind, Holder, Port, Registry, Request};
+use std::time::Duration;
+
+use portclaim::{Claim, ErrorKind, Holder, Owner, Port, Registry, Request, Term};
 use serde::Serialize;
 
 use super::args::Target;
@@ -24,13 +26,21 @@ struct AllAllocated<'a> {
     claims: Vec<Allocated<'a>>,
 }
 
+/// What is asked for.
+pub(super) struct Wanted {
+    pub(super) count: Option<u16>,
+    pub(super) port: Option<Port>,
+    pub(super) ttl: Option<Duration>,
+    pub(super) owner_pid: Option<u32>,
+}
+
 pub(super) fn run(
     settings: &Settings,
     registry: &Registry,
     target: &Target,
-    count: Option<u16>,
-    port: Option<Port>,
+    wanted: &Wanted,
 ) -> Result<Outcome, Failure> {
+    let Wanted { count, port, .. } = *wanted;
     let Holders { project, holders } = Holders::of(target)?;
     // The current directory exists.
     if target.path.is_some() && !project.exists() {
@@ -45,7 +55,8 @@ pub(super) fn run(
             "--count and --port are for one service at a time",
         ));
     }
-    let claims = claim(registry, holders, count, port)?;
+    let claims = claim(registry, holders, wanted)?;
+    warn_of_terms(&claims, wanted);
     if settings.json {
         let mut claims: Vec<Allocated<'_>> = claims.iter().map(as_json).collect();
         match claims.pop() {
@@ -64,12 +75,20 @@ pub(super) fn run(
 fn claim(
     registry: &Registry,
     holders: Vec<Holder>,
-    count: Option<u16>,
-    port: Option<Port>,
+    wanted: &Wanted,
 ) -> Result<Vec<Claim>, Failure> {
-    let request = |holder| match port {
-        Some(port) => Request::new(holder).port(port),
-        None => Request::new(holder),
+    let count = wanted.count;
+    let owner = wanted.owner_pid.map(owner).transpose()?;
+    let request = |holder| {
+        let mut request = Request::new(holder);
+        if let Some(port) = wanted.port {
+            request = request.port(port);
+        }
+        match (wanted.ttl, &owner) {
+            (Some(time), _) => request.for_time(time),
+            (None, Some(owner)) => request.owned_by(owner.clone()),
+            (None, None) => request,
+        }
     };
     let mut requests: Vec<Request> = holders.into_iter().map(request).collect();
     let claimed = match (count, requests.pop()) {
@@ -86,6 +105,29 @@ fn claim(
         ErrorKind::Taken => Failure::from(error).hint("portclaim check tells more of a port"),
         _ => Failure::from(error),
     })
+}
+
+fn owner(pid: u32) -> Result<Owner, Failure> {
+    let failed = |error| Failure::io(&format!("process {pid} cannot own a port"), &error);
+    let failed =
+        |error| failed(error).hint("name one that lives: --owner-pid $$ is the shell itself");
+    Owner::of(pid).map_err(failed)
+}
+
+/// What was given for a time before stays so.
+fn warn_of_terms(claims: &[Claim], wanted: &Wanted) {
+    if wanted.ttl.is_some() || wanted.owner_pid.is_some() {
+        return;
+    }
+    for record in claims.iter().map(Claim::record) {
+        if matches!(record.term(), Term::Ttl(_) | Term::Owner(_)) {
+            let (port, holder) = (record.port(), record.holder().to_string());
+            warning(
+                &format!("port {port} was given to {} for a time", escape(&holder)),
+                Some("to keep it for good, remove it and allocate it again"),
+            );
+        }
+    }
 }
 
 fn as_json(claim: &Claim) -> Allocated<'_> {

@@ -1,6 +1,8 @@
 //! What can be typed: types only, no behaviour.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -61,9 +63,32 @@ pub(super) enum Command {
         /// This port and no other
         #[arg(long, value_name = "P")]
         port: Option<Port>,
+
+        /// For so long from now on, e.g. 90s, 30m, 2h or 7d; then whoever wants it may have it
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        ttl: Option<Duration>,
+
+        /// As long as this process lives; then whoever wants it may have it
+        #[arg(long, value_name = "PID", conflicts_with = "ttl")]
+        owner_pid: Option<u32>,
+    },
+    /// Give the project's port so long from now on, if it was given for a time
+    Renew {
+        #[command(flatten)]
+        target: Target,
+
+        /// How long, e.g. 90s, 30m, 2h or 7d
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        ttl: Duration,
     },
     /// Print the project's port
     Show(Target),
+    /// Run a command with the project's port in its environment
+    ///
+    /// PORT is the port, `WEB_PORT` that of the service `web`; `{port}` and `{port:web}` in the
+    /// command's arguments are replaced. portclaim becomes the command: signals and exit status are
+    /// its own.
+    Run(RunArgs),
     /// List all projects that have a port
     List,
     /// Give the project's port back; with it, the others of its block
@@ -128,6 +153,40 @@ pub(super) struct Target {
     pub(super) services: Vec<String>,
 }
 
+/// What `run` is told.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[derive(Args, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct RunArgs {
+    /// A named service, and one more variable for its port; may come several times
+    #[arg(long = "service", value_name = "NAME[:VARIABLE]")]
+    pub(super) services: Vec<String>,
+
+    /// The project's directory [default: the current one]
+    #[arg(long, value_name = "PATH", value_parser = any_path())]
+    pub(super) project: Option<PathBuf>,
+
+    /// A port for as long as the command runs, instead of the project's own
+    #[arg(long)]
+    pub(super) lease: bool,
+
+    /// Such a port only if the project's own is in use
+    #[arg(long, conflicts_with = "lease")]
+    pub(super) fallback: bool,
+
+    /// Bind the ports, and hand the listening sockets over (`LISTEN_FDS`)
+    #[arg(long)]
+    pub(super) socket: bool,
+
+    /// Stay, pass signals on, and hold the ports until the command ends
+    #[arg(long)]
+    pub(super) supervise: bool,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
 /// What `stress` is told.
 #[derive(Args)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
@@ -151,6 +210,35 @@ pub(super) struct StressArgs {
     /// The directory to make a new one in [default: the current one]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+}
+
+/// Longest time, days.
+const DAYS_MAX: u64 = 3650;
+
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(
+        text.trim_end_matches(|unit: char| unit.is_ascii_lowercase())
+            .len(),
+    );
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    let number = number
+        .parse()
+        .ok()
+        .filter(|_| number.starts_with(|first: char| first.is_ascii_digit()));
+    match number.and_then(|number: u64| number.checked_mul(seconds)) {
+        Some(seconds) if (1..=DAYS_MAX * 86_400).contains(&seconds) => {
+            Ok(Duration::from_secs(seconds))
+        }
+        _ => Err(format!(
+            "a time is a number with s, m, h or d behind it, of at most {DAYS_MAX} days"
+        )),
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -3,7 +3,7 @@
 use portclaim::{Availability, Port, Record, Registry};
 use serde::Serialize;
 
-use super::list::name;
+use super::list::{name, term};
 use super::listening::{Listening, Program, describe};
 use super::projects::{Projects, records_for};
 use super::report::{Failure, Outcome, print, print_json};
@@ -29,6 +29,7 @@ pub(super) struct Holding<'a> {
     project: &'a str,
     name: &'a str,
     service: &'a str,
+    term: &'static str,
 }
 
 impl<'a> From<&'a Record> for Holding<'a> {
@@ -37,6 +38,7 @@ impl<'a> From<&'a Record> for Holding<'a> {
             project: record.project().as_str(),
             name: record.project().name(),
             service: record.holder().service(),
+            term: term(record),
         }
     }
 }
@@ -73,7 +75,7 @@ pub(super) fn run(
         match &state.claim {
             Some(record) => facts.push(format!(
                 "claimed by {} ({})",
-                name(record.holder()),
+                name(record),
                 escape(record.project().as_str())
             )),
             None if state.unsettled => {

@@ -1,10 +1,11 @@
 //! `portclaim list`: all projects that have a port.
 
-use portclaim::{Holder, Port, Record, Registry, Summary};
+use portclaim::{Port, Record, Registry, Summary, Term};
 use serde::Serialize;
 
 use super::listening::{Listening, Program, describe, in_words};
 use super::projects::Projects;
+use super::renew::seconds;
 use super::report::{Failure, Outcome, print, print_json, print_styled, warning};
 use super::settings::{Settings, stdout_is_terminal};
 use super::text::escape;
@@ -32,6 +33,11 @@ struct Row<'a> {
     name: &'a str,
     path: &'a str,
     service: &'a str,
+    term: &'static str,
+    /// When a `ttl` expires, seconds since 1970. It is not given away before somebody wants it.
+    expires: Option<u64>,
+    /// The process of an `owner`.
+    owner: Option<u32>,
     /// `null` where it cannot be known.
     listening: Option<bool>,
     listeners: Vec<Program<'a>>,
@@ -48,12 +54,15 @@ pub(super) fn run(settings: &Settings, registry: &Registry) -> Result<Outcome, F
             ),
         }
     }
+    records.extend(registry.leases()?);
+    records.sort_by_key(Record::port);
     let summary = registry.summary()?;
     let listening =
         Listening::of(&|port| records.binary_search_by_key(&port, Record::port).is_ok());
     let projects = Projects::of(&records);
     if settings.json {
         print_json(&as_json(
+            registry,
             registry.index_path().as_str(),
             summary,
             &records,
@@ -71,7 +80,8 @@ pub(super) fn run(settings: &Settings, registry: &Registry) -> Result<Outcome, F
 }
 
 fn as_json<'a>(
-    registry: &'a str,
+    registry: &Registry,
+    index: &'a str,
     summary: Summary,
     records: &'a [Record],
     listening: &'a Listening,
@@ -82,11 +92,14 @@ fn as_json<'a>(
         name: record.project().name(),
         path: record.project().as_str(),
         service: record.holder().service(),
+        term: term(record),
+        expires: registry.expires(record).ok().flatten().map(seconds),
+        owner: owner(record),
         listening: listening.on(record.port()),
         listeners: Program::all(listening.programs(record.port()), projects),
     };
     Listed {
-        registry,
+        registry: index,
         range: Range {
             min: summary.range.first().get(),
             max: summary.range.last().get(),
@@ -120,19 +133,45 @@ fn cells(record: &Record, listening: &Listening, projects: &Projects<'_>) -> [St
     let port = record.port();
     [
         port.to_string(),
-        name(record.holder()),
+        name(record),
         escape(record.project().as_str()).into_owned(),
         in_words(listening.on(port)).to_owned(),
         describe(listening.programs(port), Some(record.project()), projects),
     ]
 }
 
-/// Names a holder, e.g. `shop` or `shop (web)`.
-pub(super) fn name(holder: &Holder) -> String {
-    let name = escape(holder.project().name());
-    match holder.service() {
-        "" => name.into_owned(),
-        service => format!("{name} ({})", escape(service)),
+/// Names a holder, e.g. `shop`, `shop (web)` or `shop (web, leased)`.
+pub(super) fn name(record: &Record) -> String {
+    let name = escape(record.project().name());
+    let service = Some(record.holder().service()).filter(|service| !service.is_empty());
+    let term = match record.term() {
+        Term::Lease => Some("leased"),
+        Term::Ttl(_) => Some("for a time"),
+        Term::Owner(_) => Some("for a process"),
+        _ => None,
+    };
+    let details: Vec<&str> = service.into_iter().chain(term).collect();
+    if details.is_empty() {
+        return name.into_owned();
+    }
+    format!("{name} ({})", escape(&details.join(", ")))
+}
+
+/// The word for how long a claim holds.
+pub(super) fn term(record: &Record) -> &'static str {
+    match record.term() {
+        Term::Lease => "lease",
+        Term::Ttl(_) => "ttl",
+        Term::Owner(_) => "owner",
+        _ => "kept",
+    }
+}
+
+/// The process that a claim lives with.
+fn owner(record: &Record) -> Option<u32> {
+    match record.term() {
+        Term::Owner(owner) => Some(owner.pid),
+        _ => None,
     }
 }
 

@@ -17,13 +17,16 @@ mod listening;
 mod projects;
 mod quick;
 mod remove;
+mod renew;
 mod report;
 mod reset;
+mod run;
 mod settings;
 mod show;
 mod stress;
 mod target;
 mod text;
+mod variables;
 mod who;
 
 use args::{Cli, Command};
@@ -38,6 +41,7 @@ pub(crate) fn main() -> ExitCode {
     match run(&cli) {
         Ok(Outcome::Yes) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
         Err(failure) => report::failure(&failure),
     }
 }
@@ -54,11 +58,26 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     let registry = settings.open()?;
     settings::warn_of_filesystem(&registry)?;
     let answer = match &cli.command {
+        // Everything is told before, because the command does not come back.
+        Command::Run(args) => {
+            run::run(&registry, args, || tell(&settings, &registry)).map(Outcome::Code)
+        }
         Command::Allocate {
             target,
             count,
             port,
-        } => allocate::run(&settings, &registry, target, *count, *port),
+            ttl,
+            owner_pid,
+        } => {
+            let wanted = allocate::Wanted {
+                count: *count,
+                port: *port,
+                ttl: *ttl,
+                owner_pid: *owner_pid,
+            };
+            allocate::run(&settings, &registry, target, &wanted)
+        }
+        Command::Renew { target, ttl } => renew::run(&settings, &registry, target, *ttl),
         Command::Show(target) => show::run(&settings, &registry, target),
         Command::List => list::run(&settings, &registry),
         Command::Remove(target) => remove::run(&settings, &registry, target),

@@ -6,12 +6,16 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::args::{Cli, Command, Target};
+use super::args::{Cli, Command, RunArgs, Target};
 use super::stress::WORKER;
 
-/// Reads `allocate [PATH]`, `show [PATH]` and the worker of `stress`, without the program's name in front.
+/// Reads `allocate [PATH]`, `show [PATH]`, `run [--lease] -- COMMAND…` and the worker of `stress`,
+/// without the program's name in front.
 pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Cli> {
     let verb = args.next()?;
+    if verb == "run" {
+        return run(args).map(cli);
+    }
     let path = args.next();
     if args.next().is_some() || path.as_deref().is_some_and(is_flag) {
         return None;
@@ -22,18 +26,42 @@ pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Cli> {
             target: target(path),
             count: None,
             port: None,
+            ttl: None,
+            owner_pid: None,
         },
         "show" => Command::Show(target(path)),
         WORKER if path.is_none() => Command::StressWorker,
         _ => return None,
     };
-    Some(Cli {
+    Some(cli(command))
+}
+
+/// Reads what is behind `run`.
+fn run(mut args: impl Iterator<Item = OsString>) -> Option<Command> {
+    let mut first = args.next()?;
+    let lease = first == "--lease";
+    if lease {
+        first = args.next()?;
+    }
+    let command: Vec<OsString> = args.collect();
+    let is_command = first == "--" && !command.is_empty();
+    is_command.then(|| {
+        Command::Run(RunArgs {
+            lease,
+            command,
+            ..RunArgs::default()
+        })
+    })
+}
+
+fn cli(command: Command) -> Cli {
+    Cli {
         command,
         registry: None,
         port_min: None,
         port_max: None,
         json: false,
-    })
+    }
 }
 
 fn target(path: Option<PathBuf>) -> Target {
@@ -55,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_is_read_here_clap_reads_to_the_same_effect() {
-        let calls: [&[&[u8]]; 14] = [
+        let calls: [&[&[u8]]; 20] = [
             &[b"allocate"],
             &[b"show"],
             &[b"allocate", b""],
@@ -67,6 +95,12 @@ mod tests {
             &[b"allocate", b"--"],
             &[b"show", b"--json"],
             &[b"show", b"a", b"b"],
+            &[b"run", b"--", b"true"],
+            &[b"run", b"--lease", b"--", b"a", b"--lease", b"--", b"\xff"],
+            &[b"run", b"--socket", b"--", b"a"],
+            &[b"run", b"true"],
+            &[b"run", b"--"],
+            &[b"run"],
             &[b"list"],
             &[b"help"],
             &[],
@@ -80,6 +114,6 @@ mod tests {
                 read += 1;
             }
         }
-        assert_eq!(read, 7);
+        assert_eq!(read, 9);
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Outcome {
     Yes,
     /// No: exit code 1.
     No,
+    /// As the command said that was run.
+    Code(u8),
 }
 
 /// Why a command failed, and what to do next.
@@ -39,6 +41,17 @@ impl Failure {
             code: 2,
             is_closed_pipe: false,
         }
+    }
+
+    /// The answer is no, and that is why.
+    pub(super) fn no(text: &str) -> Failure {
+        Failure::new(text).code(1)
+    }
+
+    /// Sets the exit code.
+    pub(super) fn code(mut self, code: u8) -> Failure {
+        self.code = code;
+        self
     }
 
     pub(super) fn io(text: &str, error: &io::Error) -> Failure {

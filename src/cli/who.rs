@@ -1,9 +1,10 @@
 //! `portclaim who`: whose a port is, who listens on it, and whether the two agree.
 
-use portclaim::{Availability, Listener, Port, PortState, Registry};
+use portclaim::{Availability, Listener, Port, PortState, Registry, Term};
 use serde::Serialize;
 
 use super::check::Holding;
+use super::list::term;
 use super::listening::{Listening, Program, directory, in_words};
 use super::projects::{Projects, records_for};
 use super::report::{Failure, Outcome, print, print_json};
@@ -102,7 +103,10 @@ fn claim(state: &PortState) -> Vec<Fact> {
     let project = escape(record.project().as_str()).into_owned();
     let service = record.holder().service();
     let service = (!service.is_empty()).then(|| ("service", escape(service).into_owned()));
-    [("claim", project)].into_iter().chain(service).collect()
+    let is_kept = *record.term() == Term::Kept;
+    let lease = (!is_kept).then(|| ("term", term(record).to_owned()));
+    let facts = [("claim", project)].into_iter().chain(service);
+    facts.chain(lease).collect()
 }
 
 /// Returns what is known of a listener.

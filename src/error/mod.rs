@@ -11,9 +11,11 @@ use crate::record::Record;
 
 mod corruption;
 mod exhaustion;
+mod op;
 
 pub use corruption::Corruption;
 pub use exhaustion::Exhaustion;
+pub(crate) use op::Op;
 
 /// A result with this crate's [`Error`].
 ///
@@ -72,48 +74,10 @@ pub enum ErrorKind {
     InvalidCount,
     /// Other processes changed the same files each time this one looked: it may be tried again.
     Contended,
+    /// A lease was asked for on a file system whose locks cannot be trusted.
+    NoLocks,
     /// The system refused a call; the source says why.
     Io,
-}
-
-/// What was asked of the system when it refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
-    Open,
-    Create,
-    CreateDirectory,
-    Read,
-    Write,
-    Publish,
-    Replace,
-    Remove,
-    List,
-    Sync,
-    Lock,
-    Inspect,
-    Permit,
-    Draw,
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Op::Open => "open",
-            Op::Create => "create",
-            Op::CreateDirectory => "create the directory",
-            Op::Read => "read",
-            Op::Write => "write",
-            Op::Publish => "publish",
-            Op::Replace => "replace",
-            Op::Remove => "remove",
-            Op::List => "list",
-            Op::Sync => "make durable",
-            Op::Lock => "lock",
-            Op::Inspect => "inspect",
-            Op::Permit => "change the permissions of",
-            Op::Draw => "draw random bytes for",
-        })
-    }
 }
 
 #[derive(Debug)]
@@ -157,6 +121,10 @@ enum Inner {
     },
     Contended {
         what: Utf8PathBuf,
+    },
+    NoLocks {
+        root: Utf8PathBuf,
+        filesystem: String,
     },
     Io {
         op: Op,
@@ -220,6 +188,13 @@ impl Error {
         Error::new(Inner::Contended { what: what.into() })
     }
 
+    pub(crate) fn no_locks(root: impl Into<Utf8PathBuf>, filesystem: String) -> Error {
+        Error::new(Inner::NoLocks {
+            root: root.into(),
+            filesystem,
+        })
+    }
+
     /// `path` may be any bytes: they are shown escaped.
     pub(crate) fn invalid_path(path: &[u8], why: &'static str) -> Error {
         Error::new(Inner::InvalidPath {
@@ -272,6 +247,7 @@ impl Error {
             Inner::InvalidService { .. } => ErrorKind::InvalidService,
             Inner::InvalidCount { .. } => ErrorKind::InvalidCount,
             Inner::Contended { .. } => ErrorKind::Contended,
+            Inner::NoLocks { .. } => ErrorKind::NoLocks,
             Inner::Io { .. } | Inner::Bind { .. } => ErrorKind::Io,
         }
     }
@@ -311,6 +287,7 @@ impl Error {
         match &*self.0 {
             Inner::Corrupt { path, .. }
             | Inner::Contended { what: path }
+            | Inner::NoLocks { root: path, .. }
             | Inner::Io { path, .. } => Some(path),
             _ => None,
         }
@@ -499,6 +476,12 @@ impl fmt::Display for Error {
                 "other processes changed {} each time it was looked at",
                 what.as_str().escape_debug()
             ),
+            Inner::NoLocks { root, filesystem } => write!(
+                f,
+                "{} lies on {}, whose file locks cannot be trusted, and a lease is nothing but a lock",
+                root.as_str().escape_debug(),
+                filesystem.escape_debug()
+            ),
             Inner::Io { op, path, .. } => {
                 write!(f, "failed to {op} {}", path.as_str().escape_debug())
             }
@@ -544,6 +527,7 @@ impl From<Error> for io::Error {
             | Inner::InvalidCount { .. }
             | Inner::InvalidRange { .. } => io::ErrorKind::InvalidInput,
             Inner::Contended { .. } => io::ErrorKind::WouldBlock,
+            Inner::NoLocks { .. } => io::ErrorKind::Unsupported,
         };
         io::Error::new(kind, error)
     }

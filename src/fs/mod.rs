@@ -5,6 +5,7 @@ use std::io;
 use camino::Utf8Path;
 
 pub(crate) mod canonical;
+mod date;
 pub(crate) mod fingerprint;
 pub(crate) mod mount;
 pub(crate) mod os;

@@ -36,6 +36,16 @@ impl Slot {
         }
     }
 
+    /// Returns the file, for its lock.
+    pub(crate) fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// The same, to be kept open.
+    pub(crate) fn into_file(self) -> OwnedFd {
+        self.file
+    }
+
     /// Returns the slot's first line: empty where it was never written, or is no text. What
     /// stands behind it, no writer removes.
     pub(crate) fn read(&self) -> io::Result<String> {

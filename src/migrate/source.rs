@@ -8,7 +8,9 @@ use crate::notice::Notice;
 use crate::place::Place;
 use crate::port::Port;
 use crate::project::{Holder, ProjectPath};
-use crate::protocol::{Acquired, Lookup, Swept, acquire, committed, lookup, pause, sweep_port};
+use crate::protocol::{
+    Acquired, Lookup, Swept, acquire, committed, leased, lookup, pause, sweep_port,
+};
 
 use super::only::Only;
 
@@ -89,6 +91,16 @@ impl Source<'_> {
                         // Most likely another process adopts the same mapping.
                         match sweep_port(store, port, || self.place.quarantine())? {
                             Swept::Busy => pause(round),
+                            Swept::Leased => {
+                                let by = leased(store, port)?;
+                                if let Some(by) = by {
+                                    return Ok(Some(Notice::Conflict {
+                                        project: project.clone(),
+                                        port,
+                                        holder: by.holder().clone(),
+                                    }));
+                                }
+                            }
                             Swept::Removed | Swept::Quarantined => {}
                             Swept::Kept if round < LOOKS_MAX => pause(round),
                             Swept::Kept => return Ok(None),

@@ -1,8 +1,9 @@
-//! The only room with sockets and `/proc`: is a port free, and who listens on it.
+//! The only room with sockets and `/proc`: is a port free, who listens on it, does a process live.
 
 mod ephemeral;
 mod listeners;
 mod probe;
+mod process;
 
 pub(crate) use ephemeral::ephemeral_range;
 pub use listeners::Listener;

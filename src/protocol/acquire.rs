@@ -9,6 +9,7 @@ use crate::net::Availability;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::record::{LEN_MAX, Record};
+use crate::term::Term;
 
 use super::claim::{Attempt, Committed, Pending, claim, withdraw_commit};
 use super::lookup::hidden;
@@ -83,43 +84,43 @@ pub(crate) fn acquire<D: Dir>(
     let seen = lookup_seal(store, holder)?;
     let mut picker = Some(picker);
     let pickers = |_| Ok(picker.take().expect("it is asked for once"));
-    let holders = std::slice::from_ref(holder);
+    let wishes = [(holder.clone(), Term::Kept)];
     let accept = |_: usize, _: &Record| Ok(());
-    let acquired = acquire_set(store, holders, vec![seen], pickers, accept, quarantine)?;
+    let acquired = acquire_set(store, &wishes, vec![seen], pickers, accept, quarantine)?;
     Ok(acquired.ok().and_then(|mut one| one.pop()))
 }
 
-/// Returns the ports of all `holders`, and gives each one where it has none: all of them, or
-/// where that cannot be, no new one at all.
+/// Returns the ports of all holders, and gives each one where it has none, for this term: all of
+/// them, or where that cannot be, no new one at all.
 ///
 /// `seen` are look-ups that the caller has made; that they may be outdated does no harm, for a
 /// commit is published only where there is none. `picker` is asked once for each holder that
 /// needs it, when those before it have their claims; `accept` may refuse a port that a holder
-/// has. The one that knew no port any more is
-/// returned: then nothing has changed.
+/// has. The one that knew no port any more is returned: then nothing has changed.
 ///
 /// After an error, some may have been given a port: a disk that failed in the middle leaves
 /// commits that others may have been told.
 pub(crate) fn acquire_set<D: Dir, P: Picker>(
     store: &Store<D>,
-    holders: &[Holder],
+    wishes: &[(Holder, Term)],
     seen: Vec<Lookup>,
     mut picker: impl FnMut(usize) -> Result<P>,
     accept: impl Fn(usize, &Record) -> Result<()>,
     quarantine: impl Fn() -> Result<D>,
 ) -> Result<Result<Vec<Acquired>, P>> {
     let mut seen: Vec<Option<Lookup>> = seen.into_iter().map(Some).collect();
-    let mut pickers: Vec<Option<P>> = holders.iter().map(|_| None).collect();
-    let mut acquired: Vec<Option<Acquired>> = vec![None; holders.len()];
+    let mut pickers: Vec<Option<P>> = wishes.iter().map(|_| None).collect();
+    let mut acquired: Vec<Option<Acquired>> = vec![None; wishes.len()];
     for _ in 0..ROUNDS_MAX {
         let mut claims = Vec::new();
-        for (at, holder) in holders.iter().enumerate() {
+        for (at, (holder, term)) in wishes.iter().enumerate() {
             if acquired[at].is_some() {
                 continue;
             }
             let mut search = Search {
                 store,
                 holder,
+                term,
                 seen: seen[at].take(),
                 picker: &mut pickers[at],
                 new_picker: || picker(at),
@@ -158,6 +159,8 @@ pub(crate) fn acquire_set<D: Dir, P: Picker>(
 struct Search<'a, D, P, N, Q> {
     store: &'a Store<D>,
     holder: &'a Holder,
+    /// How long a new claim holds.
+    term: &'a Term,
     seen: Option<Lookup>,
     picker: &'a mut Option<P>,
     new_picker: N,
@@ -219,18 +222,9 @@ impl<D: Dir, P: Picker, N: FnMut() -> Result<P>, Q: Fn() -> Result<D>> Search<'_
 
     /// Claims the first of the picker's ports that can be had.
     fn claim(&mut self) -> Result<Found<D>> {
-        let (store, holder) = (self.store, self.holder);
-        let picker = self.picker()?;
-        while let Some(port) = picker.next()? {
-            let why = match claim(store, holder, port, |port| picker.availability(port))? {
-                Attempt::Pending(pending) => return Ok(Found::Pending(pending)),
-                Attempt::Taken => Rejection::Claimed,
-                Attempt::Unusable(Availability::Denied) => Rejection::Denied,
-                Attempt::Unusable(_) => Rejection::InUse,
-            };
-            picker.rejected(port, why);
-        }
-        Ok(Found::Exhausted)
+        let (store, holder, term) = (self.store, self.holder, self.term);
+        let found = first_of(store, holder, self.picker()?, term)?;
+        Ok(found.map_or(Found::Exhausted, Found::Pending))
     }
 
     fn picker(&mut self) -> Result<&mut P> {
@@ -239,6 +233,26 @@ impl<D: Dir, P: Picker, N: FnMut() -> Result<P>, Q: Fn() -> Result<D>> Search<'_
         }
         Ok(self.picker.as_mut().expect("it was made"))
     }
+}
+
+/// Claims the first of the picker's ports that can be had; `None` where it knows none any more.
+pub(super) fn first_of<D: Dir>(
+    store: &Store<D>,
+    holder: &Holder,
+    picker: &mut impl Picker,
+    term: &Term,
+) -> Result<Option<Pending<D>>> {
+    while let Some(port) = picker.next()? {
+        let availability = |port| picker.availability(port);
+        let why = match claim(store, holder, port, term.clone(), availability)? {
+            Attempt::Pending(pending) => return Ok(Some(pending)),
+            Attempt::Taken => Rejection::Claimed,
+            Attempt::Unusable(Availability::Denied) => Rejection::Denied,
+            Attempt::Unusable(_) => Rejection::InUse,
+        };
+        picker.rejected(port, why);
+    }
+    Ok(None)
 }
 
 /// The second half: commits the claims, and makes that durable. If a holder was given a port by

@@ -8,6 +8,7 @@ use crate::net::Availability;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name};
+use crate::term::Term;
 
 use super::lookup::{hidden, read_claim, read_record};
 use super::withdraw::{Aside, Withdrawal, withdraw};
@@ -53,11 +54,14 @@ pub(super) fn claim<D: Dir>(
     store: &Store<D>,
     holder: &Holder,
     port: Port,
+    term: Term,
     availability: impl FnOnce(Port) -> Result<Availability>,
 ) -> Result<Attempt<D>> {
     let dir = &store.ports;
     let name = claim_name(port);
-    let record = Record::new(port, store.nonce()?, holder.clone());
+    // A lease is not flushed: no process outlives a power cut.
+    let is_flushed = store.is_durable() && term != Term::Lease;
+    let record = Record::new(port, store.nonce()?, holder.clone()).with_term(term);
     let Some(file) = create_locked(dir, &name)? else {
         return Ok(Attempt::Taken);
     };
@@ -67,7 +71,7 @@ pub(super) fn claim<D: Dir>(
         if answer == Availability::Free {
             dir.write(&pending.file, &pending.line)
                 .at(Op::Write, dir, &name)?;
-            if store.is_durable() {
+            if is_flushed {
                 // Before the commit is published: a commit never outlives its claim's content.
                 dir.sync_file(&pending.file).at(Op::Sync, dir, &name)?;
             }
@@ -141,6 +145,14 @@ fn lock_new<D: Dir>(dir: &D, name: &str, file: &D::File) -> Result<bool> {
 }
 
 impl<D: Dir> Pending<D> {
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(super) fn file(&self) -> &D::File {
+        &self.file
+    }
+
     pub(super) fn port(&self) -> Port {
         self.record.port()
     }

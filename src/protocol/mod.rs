@@ -34,6 +34,7 @@ mod acquire;
 #[cfg(all(test, not(loom)))]
 mod adversity;
 mod claim;
+mod lease;
 mod lookup;
 #[cfg(all(test, loom))]
 mod loom;
@@ -49,12 +50,13 @@ mod withdraw;
 pub(crate) use acquire::{
     Acquired, Picker, Rejection, acquire, acquire_set, is_damaged, make_durable,
 };
+pub(crate) use lease::{Leased, is_lease, lease, leased};
 pub(crate) use lookup::{
     Flushed, Lookup, committed, held, is_unreadable, lookup, lookup_seal, read_claim, read_held,
     read_record,
 };
 pub(crate) use mark::{LOCK_NAME, Marked, Refreshed, is_mark, marks, refresh};
-pub(crate) use release::{Archive, Released, release};
+pub(crate) use release::{Archive, Released, release, release_ended};
 pub(crate) use sweep::{Swept, is_staged_commit, sweep, sweep_port, sweep_staging};
 pub(crate) use withdraw::{Aside, set_aside, withdraw};
 

@@ -3,12 +3,12 @@
 use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::project::Holder;
-use crate::record::{Nonce, Record, claim_name};
+use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 
 use super::claim::{withdraw_commit, withdraw_record};
 use super::lookup::hidden;
 use super::mark::Mark;
-use super::withdraw::{Aside, Withdrawal, take_out};
+use super::withdraw::{Aside, Withdrawal, take_out, withdraw};
 use super::{Lookup, ROUNDS_MAX, Store, lookup, pause};
 
 /// How often a claim is tried again whose lock another process holds: some milliseconds in
@@ -92,6 +92,32 @@ pub(crate) fn release<D: Dir>(
         }
     }
     Err(Error::contended(store.projects.path().join(holder.key())))
+}
+
+/// Releases exactly this claim if it `has_ended`, which is asked under the lock of its file: nobody
+/// renews it meanwhile. Returns whether it did.
+pub(crate) fn release_ended<D: Dir>(
+    store: &Store<D>,
+    record: &Record,
+    has_ended: impl Fn() -> Result<bool>,
+) -> Result<bool> {
+    let (dir, name) = (&store.ports, claim_name(record.port()));
+    let mark = Mark::changed(store, record.port())?;
+    let is_meant = |bytes: &[u8]| {
+        let is_it = Record::decode(bytes).is_ok_and(|there| there.nonce() == record.nonce());
+        Ok(is_it && has_ended()?)
+    };
+    let taken = withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, is_meant);
+    if !matches!(taken, Ok(Withdrawal::Done)) {
+        mark.finish();
+        return taken.map(|_| false);
+    }
+    // The port is free; what is left dangles, and anybody may take it away.
+    let commit = withdraw_commit(store, record);
+    let flushed = store.sync_names();
+    mark.finish();
+    commit?;
+    flushed.map(|()| true)
 }
 
 fn withdraw_claim<D: Dir>(

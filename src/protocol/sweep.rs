@@ -5,7 +5,7 @@ use crate::fs::Dir;
 use crate::port::Port;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name, claim_port};
 
-use super::lookup::{check_port, is_committed, read_record};
+use super::lookup::{check_port, is_committed, read_claim, read_record};
 use super::withdraw::{Aside, Withdrawal, withdraw};
 use super::{Context, Store};
 
@@ -16,6 +16,8 @@ pub(crate) enum Swept {
     Kept,
     /// Its claimer is alive.
     Busy,
+    /// Somebody holds it as a lease.
+    Leased,
     /// It was an orphan, and is removed.
     Removed,
     /// It was damaged, and is in quarantine.
@@ -47,7 +49,12 @@ pub(crate) fn sweep_port<D: Dir>(
     let orphan = |bytes: &[u8]| Ok(matches!(state(store, port, bytes)?, State::Orphan));
     match withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, orphan)? {
         Withdrawal::Done => return Ok(Swept::Removed),
-        Withdrawal::Busy => return Ok(Swept::Busy),
+        Withdrawal::Busy => {
+            return Ok(match read_claim(store, port)? {
+                Some(Ok(claim)) if claim.is_lease() => Swept::Leased,
+                _ => Swept::Busy,
+            });
+        }
         Withdrawal::Gone | Withdrawal::Denied => return Ok(Swept::Kept),
         Withdrawal::Other => {}
     }
@@ -107,7 +114,7 @@ pub(crate) fn sweep<D: Dir>(store: &Store<D>, quarantine: impl Fn() -> Result<D>
         match sweep_port(store, port, &quarantine)? {
             Swept::Removed | Swept::Quarantined => swept.freed.push(port),
             Swept::Busy => swept.busy.push(port),
-            Swept::Kept => {}
+            Swept::Kept | Swept::Leased => {}
         }
     }
     sweep_staging(store)?;

@@ -1,6 +1,7 @@
 //! Blocks: ports in a row, one claim for each, under one name.
 
 use super::search::{Wanted, look_all};
+use super::terms::reclaim_all;
 use super::{Registry, Request};
 use crate::claim::Claim;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +13,7 @@ use crate::port::{BLOCK_MAX, Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{Acquired, Lookup, ROUNDS_MAX, acquire_set, held, sweep};
 use crate::record::Record;
+use crate::term::Term;
 
 impl Registry {
     /// Returns `count` ports in a row, in ascending order, and gives them to the request's holder
@@ -126,7 +128,7 @@ impl Registry {
         range: PortRange,
         file: &Adopted,
     ) -> Result<Vec<Claim>> {
-        let holders: Vec<Holder> = members.iter().map(|one| one.holder.clone()).collect();
+        let wishes: Vec<(Holder, Term)> = members.iter().map(Request::wish).collect();
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let last = place.turn().last();
         let from = next_available(last, file.next_available(), range);
@@ -149,7 +151,7 @@ impl Registry {
                 let accept = |at: usize, record: &Record| requests[at].check_existing(record);
                 let seen = look_all(place, members)?;
                 let quarantine = || place.quarantine();
-                match acquire_set(&place.store, &holders, seen, pick, accept, quarantine)? {
+                match acquire_set(&place.store, &wishes, seen, pick, accept, quarantine)? {
                     Ok(acquired) => {
                         place.turn().advance(last, row.last(), range);
                         return Ok(self.claims(acquired));
@@ -161,6 +163,7 @@ impl Registry {
             }
             if !is_swept {
                 sweep(&place.store, || place.quarantine())?;
+                reclaim_all(place)?;
             }
         }
         Err(Error::no_row(range.first(), members.len()))

@@ -17,10 +17,12 @@ use crate::protocol::{Lookup, Released, held, make_durable, marks, release};
 use crate::record::Record;
 
 mod block;
+mod lease;
 mod look;
 mod options;
 mod refresh;
 mod search;
+mod terms;
 mod view;
 
 use search::look_all;
@@ -277,6 +279,14 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn claim_all(&self, requests: &[Request]) -> Result<Vec<Claim>> {
+        if requests.iter().all(|request| request.term.is_kept()) {
+            return self.claim_as_it_is(requests);
+        }
+        self.claim_and_extend(requests)
+    }
+
+    /// The same without looking at the terms of what is held.
+    fn claim_as_it_is(&self, requests: &[Request]) -> Result<Vec<Claim>> {
         let place = self.place_for_writing()?;
         let seen = look_all(place, requests)?;
         for (request, seen) in requests.iter().zip(&seen) {

@@ -1,6 +1,7 @@
 //! How a registry is opened, and what is asked of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
@@ -11,6 +12,7 @@ use crate::port::{Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::Durability;
 use crate::record::Record;
+use crate::term::{Owner, Term};
 
 /// How the registry file is called where nothing else is said: the Python system's name.
 ///
@@ -248,6 +250,10 @@ pub struct Request {
     pub(super) port: Option<Port>,
     /// Whether that port must not be in use.
     pub(super) is_probed: bool,
+    /// How long a new claim holds.
+    pub(super) term: Term,
+    /// The port that the holder had a moment ago.
+    pub(super) preferred: Option<Port>,
 }
 
 impl Request {
@@ -272,6 +278,8 @@ impl Request {
             range: None,
             port: None,
             is_probed: false,
+            term: Term::Kept,
+            preferred: None,
         }
     }
 
@@ -295,12 +303,67 @@ impl Request {
         self
     }
 
+    /// Gives the port for so long, in whole seconds, from now on; where the holder has it for a
+    /// time already, from now on again. Then whoever wants the port may have it, unless
+    /// somebody listens on it.
+    ///
+    /// A holder that has its port until it is released keeps it so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = dir.path().to_str().unwrap();
+    /// # let registry = Registry::options().range("20900-20999".parse()?).open(root)?;
+    /// use std::time::{Duration, SystemTime};
+    /// let shard = Holder::of_service(ProjectPath::from_normal("/home/a/shop")?, "shard-1")?;
+    /// let hour = Duration::from_secs(3600);
+    /// let record = registry.claim(&Request::new(shard).for_time(hour))?.keep();
+    /// let expires = registry.expires(&record)?.expect("it does");
+    /// assert!(expires > SystemTime::now() + hour / 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn for_time(mut self, time: Duration) -> Request {
+        self.term = Term::Ttl(time.as_secs());
+        self
+    }
+
+    /// Gives the port for as long as this process lives. After that, whoever wants the port may
+    /// have it, unless somebody listens on it.
+    ///
+    /// A holder that has its port until it is released keeps it so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, Owner, ProjectPath, Registry, Request, Term};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = dir.path().to_str().unwrap();
+    /// # let registry = Registry::options().range("20900-20999".parse()?).open(root)?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let owner = Owner::of(std::process::id())?;
+    /// let claim = registry.claim(&Request::new(shop).owned_by(owner.clone()))?;
+    /// assert_eq!(*claim.record().term(), Term::Owner(owner));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn owned_by(mut self, owner: Owner) -> Request {
+        self.term = Term::Owner(owner);
+        self
+    }
+
     /// Returns the same request for a member of the holder's block.
     pub(super) fn member(&self, number: u16) -> Request {
         Request {
             holder: self.holder.member(number),
             ..self.clone()
         }
+    }
+
+    pub(super) fn wish(&self) -> (Holder, Term) {
+        (self.holder.clone(), self.term.clone())
     }
 
     /// Refuses the port that the holder has, if another one is asked for.

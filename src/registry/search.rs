@@ -1,5 +1,6 @@
 //! New ports for holders: ones that are named, or the next of a range.
 
+use super::terms::{reclaim, reclaim_all};
 use super::{Registry, Request};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
@@ -10,9 +11,11 @@ use crate::place::Place;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
-    Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Swept, acquire_set, committed, lookup_seal,
-    marks, pause, sweep, sweep_port,
+    Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Swept, acquire_set, committed, leased,
+    lookup_seal, marks, pause, sweep, sweep_port,
 };
+use crate::record::Record;
+use crate::term::Term;
 
 /// How often an exhausted range, or a port that is claimed, is tried: once more than others are
 /// given time to settle.
@@ -62,8 +65,15 @@ fn is_free(port: Port) -> Result<bool> {
     Ok(answer == Availability::Free)
 }
 
+/// What a search came to.
+pub(super) enum Found<'a, T> {
+    This(T),
+    /// What was tried knew no port any more.
+    Exhausted(Pick<'a>),
+}
+
 /// What one request tries.
-enum Pick<'a> {
+pub(super) enum Pick<'a> {
     Only(Wanted),
     Range(RangePicker<'a>),
 }
@@ -107,7 +117,7 @@ impl Registry {
         seen: Vec<Lookup>,
         file: &Adopted,
     ) -> Result<Vec<Acquired>> {
-        let holders: Vec<Holder> = requests.iter().map(|one| one.holder.clone()).collect();
+        let wishes: Vec<(Holder, Term)> = requests.iter().map(Request::wish).collect();
         let known = requests
             .iter()
             .map(|request| self.known_port(place, request, file))
@@ -115,8 +125,8 @@ impl Registry {
         let (written, spared) = (file.next_available(), file.spared());
         let quarantine = || place.quarantine();
         let mut seen = Some(seen);
-        let (mut looks, mut wanted) = (0, None);
-        for round in 0..=EXHAUSTED_ROUNDS_MAX {
+        let is_ours = |by: &Record| wishes.iter().any(|(holder, _)| holder == by.holder());
+        self.search(place, is_ours, |_| {
             for &port in known.iter().flatten() {
                 // Its own claim may be there, without its commit.
                 sweep_port(&place.store, port, quarantine)?;
@@ -134,24 +144,42 @@ impl Registry {
                 Some(seen) => seen,
                 None => look_all(place, requests)?,
             };
-            let refuse =
-                |at: usize, record: &crate::record::Record| requests[at].check_existing(record);
-            match acquire_set(&place.store, &holders, seen, pick, refuse, quarantine)? {
-                Ok(acquired) => return Ok(acquired),
-                Err(Pick::Only(Wanted { port, .. })) => {
+            let refuse = |at: usize, record: &Record| requests[at].check_existing(record);
+            let acquired = acquire_set(&place.store, &wishes, seen, pick, refuse, quarantine)?;
+            Ok(match acquired {
+                Ok(acquired) => Found::This(acquired),
+                Err(pick) => Found::Exhausted(pick),
+            })
+        })
+    }
+
+    /// Calls `once` until it finds what it searches. Where a port is wanted that has a claim, or a
+    /// range is exhausted, what killed processes left is swept in between.
+    pub(super) fn search<'a, T>(
+        &self,
+        place: &'a Place,
+        is_ours: impl Fn(&Record) -> bool,
+        mut once: impl FnMut(u32) -> Result<Found<'a, T>>,
+    ) -> Result<T> {
+        let _ = self;
+        let (mut looks, mut wanted) = (0, None);
+        for round in 0..=EXHAUSTED_ROUNDS_MAX {
+            match once(round)? {
+                Found::This(found) => return Ok(found),
+                Found::Exhausted(Pick::Only(Wanted { port, .. })) => {
                     wanted = Some(port);
-                    let is_ours = |holder: &Holder| holders.contains(holder);
-                    if !clear(place, port, is_ours, round, &mut looks)? {
+                    if !clear(place, port, &is_ours, round, &mut looks)? {
                         break;
                     }
                 }
-                Err(Pick::Range(picker)) => {
-                    let swept = sweep(&place.store, quarantine)?;
+                Found::Exhausted(Pick::Range(picker)) => {
+                    let swept = sweep(&place.store, || place.quarantine())?;
                     // Claims that are being made may be given up yet, and one may be this
                     // holder's: rivals for one project's port each hold one for a moment.
                     let is_moving =
                         swept.busy.iter().any(|&port| picker.tries(port)) && round < ROUNDS_MAX;
-                    if round > 0 && swept.freed.is_empty() && !is_moving {
+                    let is_freed = !swept.freed.is_empty() || reclaim_all(place)?;
+                    if round > 0 && !is_freed && !is_moving {
                         return Err(Error::exhausted(picker.exhaustion()));
                     }
                     if is_moving {
@@ -171,6 +199,9 @@ impl Registry {
         if request.port.is_some() {
             return Ok(None);
         }
+        if request.preferred.is_some() {
+            return Ok(request.preferred);
+        }
         match file.port_of(place, self.file_name(), &request.holder)? {
             // It was released, and the file does not show that yet: a new one, in turn.
             Some(port) if is_marked(place, port)? => Ok(None),
@@ -188,7 +219,7 @@ pub(super) fn look_all(place: &Place, requests: &[Request]) -> Result<Vec<Lookup
 fn clear(
     place: &Place,
     port: Port,
-    is_ours: impl Fn(&Holder) -> bool,
+    is_ours: impl Fn(&Record) -> bool,
     round: u32,
     looks: &mut u32,
 ) -> Result<bool> {
@@ -196,8 +227,14 @@ fn clear(
         Swept::Removed | Swept::Quarantined => {}
         // It may be given up yet, or be this holder's.
         Swept::Busy => pause(round),
+        Swept::Leased => {
+            if let Some(by) = leased(&place.store, port)? {
+                return Err(Error::taken(port, Some(by)));
+            }
+        }
         Swept::Kept => match committed(&place.store, port)? {
-            Some(by) if !is_ours(by.holder()) => return Err(Error::taken(port, Some(by))),
+            Some(by) if !is_ours(&by) && reclaim(place, &by)? => {}
+            Some(by) if !is_ours(&by) => return Err(Error::taken(port, Some(by))),
             // Another process of the holder was first.
             Some(_) => {}
             None if *looks == LOOKS_MAX => return Ok(false),

@@ -9,7 +9,7 @@ use crate::migrate;
 use crate::net::{Availability, probe};
 use crate::place::Place;
 use crate::port::{Port, PortRange};
-use crate::protocol::{committed, read_held};
+use crate::protocol::{committed, is_lease, leased, read_held};
 use crate::record::Record;
 
 /// What a registry says of one port; see [`Registry::port_state`].
@@ -29,7 +29,7 @@ use crate::record::Record;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortState {
-    /// Who holds it.
+    /// Who holds it, for good or as a [lease](Registry::lease).
     pub claim: Option<Record>,
     /// Whether the port has a claim that is not, or not yet, committed to a holder, or that
     /// cannot be read: nobody is told this port before that is settled.
@@ -58,9 +58,10 @@ pub struct PortState {
 pub struct Summary {
     /// The range that new ports come from.
     pub range: PortRange,
-    /// Ports that are held, in the range or outside. Claims that cannot be read do not count.
+    /// Ports that are held for good, in the range or outside. Claims that cannot be read do not
+    /// count, and neither do leases.
     pub allocated: u32,
-    /// Ports of the range that have no claim, and no entry in the registry file that can be none
+    /// Ports of the range that have no claim and no lease, and no entry in the registry file that can be none
     /// (see [`Notice::Kept`](crate::Notice::Kept)). Programs that use them are not looked for.
     pub available: u32,
     /// The first of the available ports that the next search comes to. `None` where there is none.
@@ -175,7 +176,22 @@ impl Registry {
         for &port in look.unadopted.records.keys() {
             taken.insert(port);
         }
-        let allocated = look.into_records()?.flatten().count();
+        let place = look.place;
+        let mut ended = taken.clone();
+        let mut allocated = 0;
+        for record in look.into_records()?.flatten() {
+            ended.remove(record.port());
+            allocated += 1;
+        }
+        // A lease that has ended is swept by whoever wants its port.
+        for port in ended.iter() {
+            if let Some(place) = place
+                && is_lease(&place.store, port)?
+                && leased(&place.store, port)?.is_none()
+            {
+                taken.remove(port);
+            }
+        }
         let spared = document.as_ref().map(index::spared).unwrap_or_default();
         let written = match document.as_ref().map(Document::next_available) {
             Some(NextAvailable::Port(port)) => Some(port),
@@ -185,7 +201,7 @@ impl Registry {
         let is_free = |&port: &Port| !taken.contains(port) && !spared.contains(port);
         Ok(Summary {
             range,
-            allocated: u32::try_from(allocated).unwrap_or(u32::MAX),
+            allocated,
             available: u32::try_from(range.cycle_from(start).filter(is_free).count()).unwrap_or(0),
             next_available: range.cycle_from(start).find(is_free),
         })
@@ -216,11 +232,17 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn port_state(&self, port: Port) -> Result<PortState> {
-        let claim = self.lookup(port)?;
-        let unsettled = match self.place()? {
-            Some(place) if claim.is_none() => present(&place.store.ports)?.contains(port),
-            _ => false,
-        };
+        let mut claim = self.lookup(port)?;
+        let mut unsettled = false;
+        if let Some(place) = self.place()?
+            && claim.is_none()
+        {
+            claim = leased(&place.store, port)?;
+            // A lease that has ended is nobody's.
+            unsettled = claim.is_none()
+                && present(&place.store.ports)?.contains(port)
+                && !is_lease(&place.store, port)?;
+        }
         let availability = probe(port).map_err(|error| Error::bind(None, port, error))?;
         Ok(PortState {
             claim,

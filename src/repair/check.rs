@@ -173,7 +173,9 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
             }
             Some(Err(_)) | None => {}
             Some(Ok(record)) => {
-                if let Some(why) = uncommitted(place, &record)?
+                // A lease that has ended waits for whoever wants its port.
+                if !record.is_lease()
+                    && let Some(why) = uncommitted(place, &record)?
                     && !is_busy(dir, &name)?
                 {
                     report.add(

@@ -269,9 +269,9 @@ fn list_is_sorted_by_port_and_counts_what_is_outside_of_the_range() {
     assert_eq!(
         json["claims"],
         json!([
-            {"port": 9, "name": "out", "path": "/p/out", "service": "", "listening": false, "listeners": []},
-            {"port": low, "name": "low", "path": "/p/low", "service": "", "listening": false, "listeners": []},
-            {"port": high, "name": "high", "path": "/p/high", "service": "", "listening": false, "listeners": []},
+            {"port": 9, "name": "out", "path": "/p/out", "service": "", "term": "kept", "expires": null, "owner": null, "listening": false, "listeners": []},
+            {"port": low, "name": "low", "path": "/p/low", "service": "", "term": "kept", "expires": null, "owner": null, "listening": false, "listeners": []},
+            {"port": high, "name": "high", "path": "/p/high", "service": "", "term": "kept", "expires": null, "owner": null, "listening": false, "listeners": []},
         ])
     );
 }
@@ -363,7 +363,7 @@ fn check_is_zero_only_for_a_port_that_is_free_and_unclaimed() {
             .json(),
         json!({
             "version": 1, "port": claimed, "free": false,
-            "claim": {"project": "[HOME]/shop", "name": "shop", "service": ""},
+            "claim": {"project": "[HOME]/shop", "name": "shop", "service": "", "term": "kept"},
             "unsettled": false, "availability": "free", "listeners": [],
         })
     );

@@ -19,6 +19,12 @@ const NAME: &str = "PORTCLAIM_TEST_SERVER_NAME";
 /// The test that listens, as libtest knows it.
 pub(crate) const THIS: &str = "server::listens_where_it_is_told_to";
 
+/// Set in a server that is handed its socket.
+pub(crate) const HANDED: &str = "PORTCLAIM_TEST_HANDED";
+
+/// The test that serves from it, as libtest knows it.
+pub(crate) const HANDED_THIS: &str = "server::serves_the_socket_that_it_was_handed";
+
 /// A server, which ends with this value.
 pub(crate) struct Server {
     child: Child,
@@ -105,4 +111,21 @@ fn listens_where_it_is_told_to() {
     writeln!(std::io::stderr(), "listening").expect("the test reads it");
     // Until the test is over, whatever becomes of it.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// Nothing, except in a server: gives one client back what it sent.
+#[test]
+fn serves_the_socket_that_it_was_handed() {
+    if std::env::var_os(HANDED).is_none() {
+        return;
+    }
+    let mut handed = listenfd::ListenFd::from_env();
+    assert_eq!(handed.len(), 1);
+    let socket = handed.take_tcp_listener(0).expect("a TCP socket");
+    let (mut client, _) = socket.expect("it is there").accept().expect("a client");
+    let mut line = String::new();
+    BufReader::new(&client)
+        .read_line(&mut line)
+        .expect("a line");
+    client.write_all(line.as_bytes()).expect("it is read");
 }

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// The rooms whose names are words of the trade: no disk, no network, no policy. They may
 /// use each other.
-const WORDS: [&str; 5] = ["error", "notice", "port", "project", "record"];
+const WORDS: [&str; 6] = ["error", "notice", "port", "project", "record", "term"];
 
 /// Each room, and the rooms that it may use besides the words. A room stands below those that it
 /// uses, so no arrow turns back; see [`FACE`].
@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "registry",
         &["fs", "net", "protocol", "index", "place", "pick", "migrate"],
     ),
-    ("claim", &["net", "registry"]),
+    ("claim", &["fs", "net", "protocol", "registry"]),
     (
         "repair",
         &[

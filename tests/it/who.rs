@@ -57,7 +57,7 @@ fn where_nobody_listens_there_is_nothing_to_disagree_about() {
         test.args(["who", &claimed.to_string(), "--json"]).json(),
         json!({
             "version": 1, "port": claimed,
-            "claim": {"project": "[HOME]/shop", "name": "shop", "service": ""},
+            "claim": {"project": "[HOME]/shop", "name": "shop", "service": "", "term": "kept"},
             "listeners": [], "agree": true,
         })
     );

@@ -1,4 +1,4 @@
-//! The guard of a claim.
+//! The guards of a claim and of a lease.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
@@ -7,6 +7,12 @@ use crate::net::listen;
 use crate::port::Port;
 use crate::record::Record;
 use crate::registry::Registry;
+
+mod lease;
+mod running;
+
+pub use lease::Lease;
+pub use running::{Running, Start};
 
 /// A port that the registry gave to a holder.
 ///

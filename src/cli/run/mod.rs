@@ -1,0 +1,238 @@
+//! `portclaim run`: gives a command its ports, and becomes it.
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::process::Command;
+
+use portclaim::{
+    Availability, Claim, ErrorKind, Holder, Lease, Port, ProjectPath, Registry, Request, Running,
+    Start,
+};
+
+use super::args::RunArgs;
+use super::listening::{Listening, describe};
+use super::projects::{Projects, records_for};
+use super::report::{Failure, warning};
+use super::settings::project;
+use super::text::escape;
+use super::variables::Given;
+
+mod arguments;
+mod environment;
+mod program;
+mod sockets;
+mod supervise;
+
+use environment::{Named, is_variable};
+
+/// What holds a port while the command runs.
+enum Hold {
+    Claim(Claim, Running),
+    Lease(Lease),
+}
+
+impl Hold {
+    fn port(&self) -> Port {
+        match self {
+            Hold::Claim(claim, _) => claim.port(),
+            Hold::Lease(lease) => lease.port(),
+        }
+    }
+
+    /// Lets the command hold it.
+    fn share(&mut self) -> Result<(), Failure> {
+        match self {
+            Hold::Claim(_, running) => running.share()?,
+            Hold::Lease(lease) => lease.share()?,
+        }
+        Ok(())
+    }
+}
+
+/// A service of the run, with its port.
+struct Service {
+    holder: Holder,
+    hold: Hold,
+    socket: Option<TcpListener>,
+}
+
+/// Does not return where the command runs: this process is the command then, or ends as it did.
+/// `tell` is called before.
+pub(super) fn run(registry: &Registry, args: &RunArgs, tell: impl FnOnce()) -> Result<u8, Failure> {
+    let project = project(args.project.as_deref())?;
+    let named = named(&project, &args.services)?;
+    let [name, arguments @ ..] = args.command.as_slice() else {
+        return Err(Failure::new("no command is named"));
+    };
+    // Looked for first: what cannot be started leaves no claim behind.
+    let program = program::find(name)?;
+    let mut services = hold(registry, args, &project, &named)?;
+    let given: Vec<Given> = services.iter().map(Service::given).collect();
+    let arguments = arguments.iter();
+    let arguments = arguments
+        .map(|argument| arguments::substitute(argument, &given))
+        .collect::<Result<Vec<OsString>, _>>()?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    environment::set(&mut command, &project, &given, &named);
+    for service in &mut services {
+        service.hold.share()?;
+    }
+    if args.socket {
+        command = sockets::hand_over(command, &services, args.supervise)?;
+    }
+    tell();
+    if args.supervise {
+        return supervise::run(command, name);
+    }
+    Err(program::become_it(command, name))
+}
+
+/// Reads `NAME` and `NAME:VARIABLE`. Without any, it is the unnamed service.
+fn named(project: &ProjectPath, services: &[String]) -> Result<Vec<Named>, Failure> {
+    let mut named: Vec<Named> = Vec::new();
+    for text in services {
+        let (service, variable) = match text.split_once(':') {
+            Some((service, variable)) => (service, Some(variable.to_owned())),
+            None => (text.as_str(), None),
+        };
+        // Asked here, before anything is looked for.
+        Holder::of_service(project.clone(), service)?;
+        if let Some(variable) = variable.as_deref().filter(|name| !is_variable(name)) {
+            let variable = escape(variable);
+            return Err(
+                Failure::new(&format!("\"{variable}\" cannot be a variable"))
+                    .hint("--service NAME:VARIABLE, of letters, digits and underscores"),
+            );
+        }
+        if named.iter().all(|one| one.service != service) {
+            named.push(Named {
+                service: service.to_owned(),
+                variable,
+            });
+        }
+    }
+    if named.is_empty() {
+        named.push(Named {
+            service: String::new(),
+            variable: None,
+        });
+    }
+    Ok(named)
+}
+
+/// Takes all ports. Where one cannot be had, those that are leased are given back.
+fn hold(
+    registry: &Registry,
+    args: &RunArgs,
+    project: &ProjectPath,
+    named: &[Named],
+) -> Result<Vec<Service>, Failure> {
+    let holder = |one: &Named| match one.service.as_str() {
+        "" => Ok(Holder::new(project.clone())),
+        service => Holder::of_service(project.clone(), service),
+    };
+    let holders: Vec<Holder> = named.iter().map(holder).collect::<Result<_, _>>()?;
+    if args.lease {
+        let lease = |holder: Holder| lease(registry, holder, args.socket);
+        return holders.into_iter().map(lease).collect();
+    }
+    let requests: Vec<Request> = holders.iter().cloned().map(Request::new).collect();
+    let claims = registry.claim_all(&requests)?;
+    let mut services = Vec::with_capacity(claims.len());
+    for (holder, claim) in holders.into_iter().zip(claims) {
+        services.push(match start(registry, claim, args.socket)? {
+            Ok((hold, socket)) => Service {
+                holder,
+                hold,
+                socket,
+            },
+            Err(why) if args.fallback => {
+                warning(&why, Some("it runs on another port this time"));
+                lease(registry, holder, args.socket)?
+            }
+            Err(why) => {
+                return Err(Failure::no(&why)
+                    .hint("--fallback runs it on another port, for as long as it runs"));
+            }
+        });
+    }
+    Ok(services)
+}
+
+fn lease(registry: &Registry, holder: Holder, with_socket: bool) -> Result<Service, Failure> {
+    let lease = registry.lease(&Request::new(holder.clone()))?;
+    let socket = with_socket.then(|| lease.bind()).transpose()?;
+    Ok(Service {
+        holder,
+        hold: Hold::Lease(lease),
+        socket,
+    })
+}
+
+type Started = (Hold, Option<TcpListener>);
+
+/// Says that the command runs on the port, and binds it if that is wanted. `Err` within says
+/// who is there already.
+fn start(
+    registry: &Registry,
+    claim: Claim,
+    with_socket: bool,
+) -> Result<Result<Started, String>, Failure> {
+    let who = escape(&claim.record().holder().to_string()).into_owned();
+    let running = match claim.start()? {
+        Start::First(running) => running,
+        Start::Second { pid } => {
+            let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+            return Ok(Err(format!(
+                "{who} runs already, on port {}{pid}",
+                claim.port()
+            )));
+        }
+    };
+    let socket = if with_socket {
+        match claim.bind() {
+            Ok(socket) => Some(socket),
+            Err(error) if is_in_use(&error) => {
+                return Ok(Err(stranger(registry, &claim, &who)?));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    } else {
+        let answer = portclaim::probe(claim.port())
+            .map_err(|error| Failure::io("failed to look whether the port is free", &error))?;
+        if answer == Availability::InUse {
+            return Ok(Err(stranger(registry, &claim, &who)?));
+        }
+        None
+    };
+    Ok(Ok((Hold::Claim(claim, running), socket)))
+}
+
+fn is_in_use(error: &portclaim::Error) -> bool {
+    let is_in_use = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    error.kind() == ErrorKind::Io && error.io_error().is_some_and(is_in_use)
+}
+
+/// Says who has the port of `who`.
+fn stranger(registry: &Registry, claim: &Claim, who: &str) -> Result<String, Failure> {
+    let port = claim.port();
+    let listening = Listening::of(&|wanted| wanted == port);
+    let programs = listening.programs(port);
+    let records = records_for(programs, Some(claim.record()), registry)?;
+    let projects = Projects::of(&records);
+    let by = match describe(programs, Some(claim.record().project()), &projects) {
+        by if by.is_empty() => "a program that cannot be seen".to_owned(),
+        by => by,
+    };
+    Ok(format!("port {port} of {who} is in use by {by}"))
+}
+
+impl Service {
+    fn given(&self) -> Given {
+        Given {
+            service: self.holder.service().to_owned(),
+            port: self.hold.port(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! When a file was written: the clock of claims that are given for a time.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{self, AtFlags};
+use rustix::io::retry_on_intr;
+
+use super::Dir;
+use super::os::OsDir;
+
+impl OsDir {
+    /// Returns when the file `name` was written, or [touched](OsDir::touch); `None` where there
+    /// is none.
+    pub(crate) fn written(&self, name: &str) -> io::Result<Option<SystemTime>> {
+        let stat = self.ask(|| fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW));
+        let stat = match stat {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            stat => stat?,
+        };
+        let seconds = Duration::from_secs(stat.st_mtime.unsigned_abs());
+        let time = if stat.st_mtime < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(seconds)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(seconds)
+        };
+        Ok(Some(time.unwrap_or(SystemTime::UNIX_EPOCH)))
+    }
+
+    /// Dates a file, durably.
+    pub(crate) fn touch(&self, file: &OwnedFd, time: SystemTime) -> io::Result<()> {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.unwrap_or_default().as_secs();
+        let time = fs::Timespec {
+            tv_sec: i64::try_from(seconds).map_err(|_| io::ErrorKind::InvalidInput)?,
+            tv_nsec: 0,
+        };
+        let times = fs::Timestamps {
+            last_access: fs::Timespec {
+                tv_sec: 0,
+                tv_nsec: fs::UTIME_OMIT,
+            },
+            last_modification: time,
+        };
+        retry_on_intr(|| fs::futimens(file, &times))?;
+        self.sync_file(file)
+    }
+}

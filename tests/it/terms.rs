@@ -1,0 +1,267 @@
+//! Ports that are given for a time, or for as long as a process lives.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::process::{Child, Command};
+use std::time::{Duration, SystemTime};
+
+use portclaim::{Holder, ProjectPath, Registry, Request};
+use serde_json::json;
+
+use crate::harness::Test;
+
+/// Dates a claim back, as if so long had gone by.
+fn let_pass(test: &Test, port: u16, time: Duration) {
+    let claim = File::options().write(true).open(test.claim(port));
+    let claim = claim.expect("the port has a claim");
+    let date = claim
+        .metadata()
+        .and_then(|meta| meta.modified())
+        .expect("a date");
+    claim.set_modified(date - time).expect("it is this user's");
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+fn process() -> Child {
+    let child = Command::new("sleep").arg("1000").spawn();
+    child.expect("it can be started")
+}
+
+fn end(mut child: Child) {
+    child.kill().expect("it is this process's");
+    child.wait().expect("it ends");
+}
+
+fn row(test: &Test, service: &str) -> serde_json::Value {
+    let list = test.args(["list", "--json"]).json();
+    let rows = list["claims"].as_array().expect("a list").clone();
+    let found = rows.into_iter().find(|row| row["service"] == service);
+    found.expect("it is listed")
+}
+
+#[test]
+fn a_port_that_was_given_for_a_time_is_given_to_others_only_afterwards() {
+    let test = Test::with_ports(2);
+    test.mkdir("shop");
+    for service in ["shard-1", "shard-2"] {
+        test.args(["allocate", "shop", "--ttl", "1h", "--service", service])
+            .any_stdout()
+            .run();
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let expires = row(&test, "shard-1")["expires"].as_u64().expect("a time");
+    assert!(expires.abs_diff(now.expect("it is after 1970").as_secs() + 3600) < 60);
+    test.mkdir("other");
+    let other = |code| {
+        test.args(["allocate", "other"])
+            .any_stdout()
+            .any_stderr()
+            .code(code)
+            .run()
+            .stdout
+    };
+    let_pass(&test, test.port(0), MINUTE * 59);
+    other(1);
+    let_pass(&test, test.port(0), MINUTE * 2);
+    // It is over, and nobody wanted the port yet.
+    test.args(["show", "shop", "--service", "shard-1"])
+        .stdout(format!("{}\n", test.port(0)))
+        .run();
+    // Whoever listens on it needs it still.
+    let server = TcpListener::bind(("127.0.0.1", test.port(0))).expect("it is free");
+    other(1);
+    drop(server);
+    assert_eq!(other(0), format!("{}\n", test.port(0)));
+    test.args(["show", "shop", "--service", "shard-1"])
+        .any_stderr()
+        .code(1)
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn who_asks_again_has_the_time_again_and_renew_gives_more() {
+    let test = Test::with_ports(1);
+    test.mkdir("shop");
+    let allocate = |ttl| {
+        test.args(["allocate", "shop", "--ttl", ttl])
+            .stdout(format!("{}\n", test.port(0)))
+            .run()
+    };
+    let left = || {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.expect("it is after 1970").as_secs();
+        row(&test, "")["expires"].as_u64().expect("a time") - now
+    };
+    allocate("1h");
+    let_pass(&test, test.port(0), HOUR * 2);
+    allocate("1h");
+    assert!((3590..=3600).contains(&left()), "{}", left());
+    allocate("30m");
+    assert!((1790..=1800).contains(&left()), "{}", left());
+    test.args(["renew", "shop", "--ttl", "2d"])
+        .stdout(format!("{}\n", test.port(0)))
+        .run();
+    assert!((172_790..=172_800).contains(&left()), "{}", left());
+    test.mkdir("other");
+    test.args(["allocate", "other"]).any_stderr().code(1).run();
+    // Who asks without a time is told that there is one.
+    test.args(["allocate", "shop"])
+        .stdout(format!("{}\n", test.port(0)))
+        .stderr_has("was given to [HOME]/shop for a time")
+        .run();
+    assert_eq!(
+        test.args(["renew", "shop", "--ttl", "10s", "--json"])
+            .json()["claims"][0]["port"],
+        test.port(0)
+    );
+    test.args(["remove", "shop"]).any_stdout().run();
+    test.args(["allocate", "shop"]).any_stdout().run();
+    test.args(["renew", "shop", "--ttl", "1h"])
+        .stderr("warning: [HOME]/shop has a port that was not given for a time\n")
+        .code(1)
+        .run();
+    // What is kept stays so.
+    allocate("1s");
+    assert_eq!(row(&test, "")["term"], "kept");
+    test.args(["renew", "other", "--ttl", "1h"])
+        .stderr("warning: [HOME]/other has no port\n")
+        .code(1)
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn a_port_lives_as_long_as_its_process() {
+    let test = Test::with_ports(1);
+    test.mkdir("shop");
+    test.mkdir("other");
+    let first = process();
+    let pid = first.id().to_string();
+    let allocate = |pid: &str| {
+        test.args(["allocate", "shop", "--owner-pid", pid])
+            .stdout(format!("{}\n", test.port(0)))
+            .run()
+    };
+    allocate(&pid);
+    assert_eq!(row(&test, "")["owner"], json!(first.id()));
+    test.args(["allocate", "other"]).any_stderr().code(1).run();
+    end(first);
+    // The next process of the same project takes it over.
+    let second = process();
+    allocate(&second.id().to_string());
+    assert_eq!(row(&test, "")["owner"], json!(second.id()));
+    test.args(["allocate", "other"]).any_stderr().code(1).run();
+    // One that lives keeps it.
+    let third = process();
+    allocate(&third.id().to_string());
+    assert_eq!(row(&test, "")["owner"], json!(second.id()));
+    end(third);
+    let server = TcpListener::bind(("127.0.0.1", test.port(0))).expect("it is free");
+    end(second);
+    test.args(["allocate", "other"]).any_stderr().code(1).run();
+    drop(server);
+    test.args(["allocate", "other"])
+        .stdout(format!("{}\n", test.port(0)))
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn a_certain_port_whose_time_is_over_can_be_had() {
+    let test = Test::new();
+    test.mkdir("shop");
+    test.mkdir("other");
+    let port = test.port(3).to_string();
+    test.args(["allocate", "shop", "--port", &port, "--ttl", "10m"])
+        .any_stdout()
+        .run();
+    test.args(["allocate", "other", "--port", &port])
+        .stderr_has("is taken by [HOME]/shop")
+        .code(1)
+        .run();
+    let_pass(&test, test.port(3), HOUR);
+    test.args(["allocate", "other", "--port", &port])
+        .stdout(format!("{port}\n"))
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn times_and_processes_that_cannot_be_are_refused() {
+    let test = Test::new();
+    test.mkdir("shop");
+    for time in [
+        "",
+        "0s",
+        "5",
+        "h",
+        "-1h",
+        "1.5h",
+        "1 h",
+        "1w",
+        "99999d",
+        "+1h",
+        "18446744073709551615d",
+    ] {
+        test.args(["allocate", "shop", &format!("--ttl={time}")])
+            .stderr_has("a time is a number")
+            .code(2)
+            .run();
+    }
+    for pid in ["0", "-1", "4294967295", "x", "999999999999"] {
+        test.args(["allocate", "shop", &format!("--owner-pid={pid}")])
+            .any_stderr()
+            .code(2)
+            .run();
+    }
+    let mut child = process();
+    let pid = child.id().to_string();
+    child.kill().expect("it is this process's");
+    child.wait().expect("it ends");
+    test.args(["allocate", "shop", "--owner-pid", &pid])
+        .stderr_has(format!("process {pid} cannot own a port"))
+        .code(2)
+        .run();
+    test.args(["allocate", "shop", "--owner-pid", &pid, "--ttl", "1h"])
+        .any_stderr()
+        .code(2)
+        .run();
+    assert!(!test.root().exists());
+}
+
+#[test]
+fn who_renews_and_who_takes_away_at_once_never_both_succeed() {
+    let test = Test::with_ports(1);
+    let root = camino::Utf8PathBuf::try_from(test.root()).expect("UTF-8");
+    let open = || {
+        let options = Registry::options().range(test.range().parse().expect("a range"));
+        options.open(&root).expect("it opens")
+    };
+    let holder = |name| Holder::new(ProjectPath::from_normal(format!("/{name}")).expect("normal"));
+    let request = Request::new(holder("shop")).for_time(HOUR);
+    for _ in 0..50 {
+        let registry = open();
+        let record = registry.claim(&request).expect("a port").keep();
+        let_pass(&test, test.port(0), HOUR * 2);
+        let (renewed, taken) = std::thread::scope(|scope| {
+            let renewed = scope.spawn(|| registry.renew(&record, HOUR).expect("it is answered"));
+            let taken = scope.spawn(|| open().claim(&Request::new(holder("other"))).is_ok());
+            (
+                renewed.join().expect("no panic"),
+                taken.join().expect("no panic"),
+            )
+        });
+        assert_ne!(renewed, taken);
+        let holder = holder(if taken { "other" } else { "shop" });
+        assert!(
+            registry
+                .release_holder(&holder)
+                .expect("it is answered")
+                .is_some()
+        );
+    }
+    test.assert_healthy();
+}
