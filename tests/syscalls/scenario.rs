@@ -26,6 +26,16 @@ pub(crate) enum Verb {
     Mend,
     List,
     Index,
+    /// Runs `show`, with the project's port or a lease.
+    Run,
+    RunLeased,
+}
+
+impl Verb {
+    /// Returns whether its command gives the project a port for good.
+    pub(crate) fn allocates(self) -> bool {
+        matches!(self, Verb::Allocate | Verb::Run)
+    }
 }
 
 /// A registry, and a command on it.
@@ -53,15 +63,36 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// Returns the program and its arguments, for the registry in `dir`.
     pub(crate) fn command(&self, dir: &Path) -> Vec<String> {
+        if let Verb::Run | Verb::RunLeased = self.verb {
+            return self.run(dir);
+        }
         let arguments = match self.verb {
             Verb::Allocate => vec!["allocate", &self.subject],
             Verb::Remove => vec!["remove", &self.subject],
             Verb::Reset => vec!["reset", "--yes"],
             Verb::Mend => vec!["doctor", "--fix"],
             Verb::List => vec!["list"],
-            Verb::Index => vec!["index"],
+            Verb::Index | Verb::Run | Verb::RunLeased => vec!["index"],
         };
         command(&arguments, dir, self.narrow)
+    }
+
+    /// What is run looks at the registry in its turn.
+    fn run(&self, dir: &Path) -> Vec<String> {
+        let (flags, inner) = match self.verb {
+            Verb::RunLeased => (
+                vec!["run", "--lease", "--project", &self.subject],
+                vec!["list"],
+            ),
+            _ => (
+                vec!["run", "--project", &self.subject],
+                vec!["show", &self.subject],
+            ),
+        };
+        let mut command_line = command(&flags, dir, self.narrow);
+        command_line.push("--".to_owned());
+        command_line.extend(command(&inner, dir, self.narrow));
+        command_line
     }
 
     /// Returns a command that follows.
@@ -194,6 +225,8 @@ pub(crate) fn all(work: &Path) -> Vec<Scenario> {
         take_over(begin("take-list"), "take-list", Verb::List),
         with_shop(begin("list")).build("list", Verb::List),
         stale(begin("index")),
+        run(with_others(begin("run")), "run", Verb::Run),
+        run(with_others(begin("lease")), "lease", Verb::RunLeased),
     ]
 }
 
@@ -209,6 +242,13 @@ fn with_shop(builder: Builder) -> Builder {
     let builder = with_others(builder);
     builder.allocate("shop", 2);
     builder
+}
+
+fn run(builder: Builder, name: &'static str, verb: Verb) -> Scenario {
+    Scenario {
+        extras: &["running"],
+        ..builder.build(name, verb)
+    }
 }
 
 /// The claimer was killed between its commit and its seal.

@@ -181,7 +181,12 @@ fn calls(log: &str, root: &str) -> Vec<Call> {
             continue;
         };
         // Ends of calls that were interrupted, signals, ends of processes.
-        if name.contains([' ', '<', '-', '+']) || name == "execve" {
+        if name.contains([' ', '<', '-', '+']) {
+            continue;
+        }
+        if name == "execve" {
+            // Another program begins.
+            is_started = false;
             continue;
         }
         is_started |= arguments.contains(root);

@@ -132,7 +132,10 @@ impl Judge<'_> {
         if point.action == Action::Kill && done.is_killed() {
             return;
         }
-        let is_known = matches!(done.code, Some(0..=2));
+        // That a command cannot be run is told as shells do.
+        let runs = matches!(self.scenario.verb, Verb::Run | Verb::RunLeased);
+        let is_known =
+            matches!(done.code, Some(0..=2)) || runs && matches!(done.code, Some(126 | 127));
         self.expect(is_known, || {
             format!("the exit code is none of portclaim's: {}", said())
         });
@@ -169,7 +172,8 @@ impl Judge<'_> {
             ..
         } = self.scenario;
         match verb {
-            Verb::Allocate => printed_port(done).is_some(),
+            Verb::Allocate | Verb::Run => printed_port(done).is_some(),
+            Verb::RunLeased => done.stdout.contains("(leased)"),
             Verb::Remove => before
                 .get(subject)
                 .is_some_and(|port| done.stdout == format!("{port} {subject}\n")),
@@ -189,7 +193,7 @@ impl Judge<'_> {
             // What it could not mend, it lists.
             Verb::Mend => done.stdout.contains("found"),
             // A port that may not be bound is none that can be given out.
-            Verb::Allocate => {
+            Verb::Allocate | Verb::Run | Verb::RunLeased => {
                 point.action == Action::Fail("EACCES")
                     && point.call == "bind"
                     && done.stderr.contains("no port is left")
@@ -210,7 +214,7 @@ impl Judge<'_> {
             ..
         } = self.scenario;
         let now = self.held.clone();
-        if let (Verb::Allocate, Some(port)) = (verb, printed_port(done)) {
+        if let (true, Some(port)) = (verb.allocates(), printed_port(done)) {
             self.expect(now.get(subject) == Some(&port), || {
                 format!("told {port}, and not kept: {now:?}")
             });
@@ -223,8 +227,7 @@ impl Judge<'_> {
             self.expect(is_kept, || format!("{project} had {port}: {now:?}"));
         }
         for (project, port) in &now {
-            let is_new =
-                !before.contains_key(project) && *verb == Verb::Allocate && project == subject;
+            let is_new = !before.contains_key(project) && verb.allocates() && project == subject;
             let is_given = before
                 .get(project)
                 .or(due.get(project))
@@ -257,7 +260,7 @@ impl Judge<'_> {
                     && !self.is_denied
                     && !done.stderr.contains("could not be brought up to date")
                     // A look-up brings nothing up to date.
-                    && !(*verb == Verb::Allocate && before.contains_key(subject));
+                    && !(verb.allocates() && before.contains_key(subject));
                 self.expect(!must_show || shown.as_ref() == Some(&now), || {
                     format!("the registry file shows {shown:?}, held are {now:?}")
                 });
