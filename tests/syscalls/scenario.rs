@@ -353,13 +353,13 @@ fn free_ports() -> u16 {
         probe(port).is_ok_and(|answer| answer == Availability::Free)
     };
     let begin = 10_000 + u16::try_from(std::process::id() % 300).expect("it is small") * 64;
-    let taken = (begin..30_000).step_by(64).find_map(|first| {
+    let found = (begin..30_000).step_by(64).find_map(|first| {
         let token = UdpSocket::bind(("127.0.0.1", first)).ok()?;
         (first..first + PORTS)
             .all(is_free)
             .then_some((first, token))
     });
-    let (first, token) = taken.expect("this machine has so many free ports in a row");
+    let (first, token) = found.expect("this machine has so many free ports in a row");
     std::mem::forget(token);
     first
 }

@@ -256,11 +256,12 @@ impl Judge<'_> {
         match registry::mappings(self.dir) {
             Err(fault) => self.faults.push(fault),
             Ok(shown) => {
+                let is_look_up = verb.allocates() && before.contains_key(subject);
                 let must_show = done.code == Some(0)
                     && !self.is_denied
                     && !done.stderr.contains("could not be brought up to date")
-                    // A look-up brings nothing up to date.
-                    && !(verb.allocates() && before.contains_key(subject));
+                    // It brings nothing up to date.
+                    && !is_look_up;
                 self.expect(!must_show || shown.as_ref() == Some(&now), || {
                     format!("the registry file shows {shown:?}, held are {now:?}")
                 });
