@@ -90,6 +90,12 @@ pub(crate) fn acquire<D: Dir>(
     Ok(acquired.ok().and_then(|mut one| one.pop()))
 }
 
+/// Looks all of them up, for [`acquire_set`].
+pub(crate) fn look_for<D: Dir>(store: &Store<D>, wishes: &[(Holder, Term)]) -> Result<Vec<Lookup>> {
+    let look = |(holder, _): &(Holder, Term)| lookup_seal(store, holder);
+    wishes.iter().map(look).collect()
+}
+
 /// Returns the ports of all holders, and gives each one where it has none, for this term: all of
 /// them, or where that cannot be, no new one at all.
 ///

@@ -9,6 +9,7 @@
 
 use loom::thread;
 
+mod leases;
 mod pairs;
 
 use super::mark::refresh_once;

@@ -48,7 +48,7 @@ mod tests;
 mod withdraw;
 
 pub(crate) use acquire::{
-    Acquired, Picker, Rejection, acquire, acquire_set, is_damaged, make_durable,
+    Acquired, Picker, Rejection, acquire, acquire_set, is_damaged, look_for, make_durable,
 };
 pub(crate) use lease::{Leased, is_lease, lease, leased};
 pub(crate) use lookup::{

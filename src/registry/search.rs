@@ -12,7 +12,7 @@ use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
     Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Swept, acquire_set, committed, leased,
-    lookup_seal, marks, pause, sweep, sweep_port,
+    look_for, marks, pause, sweep, sweep_port,
 };
 use crate::record::Record;
 use crate::term::Term;
@@ -211,8 +211,8 @@ impl Registry {
 }
 
 pub(super) fn look_all(place: &Place, requests: &[Request]) -> Result<Vec<Lookup>> {
-    let look = |request: &Request| lookup_seal(&place.store, &request.holder);
-    requests.iter().map(look).collect()
+    let wishes: Vec<(Holder, Term)> = requests.iter().map(Request::wish).collect();
+    look_for(&place.store, &wishes)
 }
 
 /// Sweeps the claim of a port that is wanted; `false` where nothing comes of waiting any more.
