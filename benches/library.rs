@@ -84,7 +84,7 @@ fn requests(holders: &[Holder]) -> Vec<Request> {
 
 /// Each operation by itself, by one thread.
 fn one_by_one(registry: &Registry, raw: &Raw) {
-    let mut times: [Vec<Duration>; 5] = std::array::from_fn(|_| Vec::new());
+    let mut times: [Vec<Duration>; 7] = std::array::from_fn(|_| Vec::new());
     // Like the requests, made before they are used.
     let names: Vec<String> = (0..BATCH).map(name).collect();
     for round in 0..ROUNDS {
@@ -109,21 +109,41 @@ fn one_by_one(registry: &Registry, raw: &Raw) {
             }
         }));
         times[3].push(timed(|| names.iter().for_each(|name| raw.look_up(name))));
+        let mut leases = Vec::with_capacity(BATCH);
+        times[5].push(timed(|| {
+            for request in &requests {
+                leases.push(registry.lease(request).expect("a port"));
+            }
+        }));
+        drop(leases);
+        // Other names than those of the claims.
+        let names: Vec<String> = (0..BATCH).map(|number| name(50_000 + number)).collect();
+        let mut files = Vec::with_capacity(BATCH);
+        times[6].push(timed(|| {
+            for (number, name) in names.iter().enumerate() {
+                files.push(raw.lease(first + number, name));
+            }
+        }));
+        for name in &names {
+            raw.remove_lease(name);
+        }
+        drop((files, names));
         // Given back, so that the count stays.
-        for (record, name) in records.iter().zip(&names) {
+        for (record, name) in records.iter().zip((0..BATCH).map(name)) {
             registry.release(record).expect("releases");
-            raw.remove(name);
+            raw.remove(&name);
         }
         if (round + 1) % REFRESHED == 0 {
             registry.refresh_index().expect("an index");
         }
     }
-    let [claim, raw_claim, find, raw_find, behind] = times.map(|mut times| {
+    let [claim, raw_claim, find, raw_find, behind, lease, raw_lease] = times.map(|mut times| {
         millis(median(&mut times)) * 1e3 / f64::from(u32::try_from(BATCH).expect("small"))
     });
     report("claim", claim, raw_claim);
     println!("  behind a refresh, the first {BATCH}: {behind:.2} us each");
     report("look-up", find, raw_find);
+    report("lease", lease, raw_lease);
 }
 
 fn report(what: &str, ours: f64, floor: f64) {

@@ -53,17 +53,7 @@ impl Raw {
 
     /// Probe, create and write the claim, stage the commit and publish it.
     pub(crate) fn claim(&self, number: usize, name: &str) {
-        let socket = rustix::net::socket_with(
-            rustix::net::AddressFamily::INET6,
-            rustix::net::SocketType::STREAM,
-            rustix::net::SocketFlags::CLOEXEC,
-            None,
-        )
-        .expect("a socket");
-        let port = 10_000 + u16::try_from(number % 20_000).expect("a port");
-        let address = std::net::SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, port, 0, 0);
-        let _ = rustix::net::bind(&socket, &address);
-        drop(socket);
+        probe(number);
         create(&self.ports, name);
         create(&self.staging, name);
         rustix::fs::renameat_with(
@@ -74,6 +64,20 @@ impl Raw {
             rustix::fs::RenameFlags::NOREPLACE,
         )
         .expect("publishes");
+    }
+
+    /// Probe, create, lock and write the claim, which stays open.
+    pub(crate) fn lease(&self, number: usize, name: &str) -> OwnedFd {
+        probe(number);
+        let flock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        let file = open_new(&self.ports, name);
+        rustix::fs::flock(&file, flock).expect("locks");
+        write(&file);
+        file
+    }
+
+    pub(crate) fn remove_lease(&self, name: &str) {
+        rustix::fs::unlinkat(&self.ports, name, AtFlags::empty()).expect("removes");
     }
 
     pub(crate) fn look_up(&self, name: &str) {
@@ -94,10 +98,30 @@ impl Raw {
     }
 }
 
+fn probe(number: usize) {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET6,
+        rustix::net::SocketType::STREAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .expect("a socket");
+    let port = 10_000 + u16::try_from(number % 20_000).expect("a port");
+    let address = std::net::SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, port, 0, 0);
+    let _ = rustix::net::bind(&socket, &address);
+}
+
 fn create(dir: impl AsFd, name: &str) {
-    let file = rustix::fs::openat(dir, name, CREATE, Mode::from_raw_mode(0o600)).expect("creates");
+    write(&open_new(dir, name));
+}
+
+fn open_new(dir: impl AsFd, name: &str) -> OwnedFd {
+    rustix::fs::openat(dir, name, CREATE, Mode::from_raw_mode(0o600)).expect("creates")
+}
+
+fn write(file: &OwnedFd) {
     assert_eq!(
-        rustix::io::write(&file, &RECORD).expect("writes"),
+        rustix::io::write(file, &RECORD).expect("writes"),
         RECORD.len()
     );
 }
