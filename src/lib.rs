@@ -11,6 +11,7 @@
 //!   [`Claim::bind`] listens on it.
 //! - [`Registry::find`], [`Registry::lookup`], [`Registry::records`], [`Registry::port_state`] look.
 //! - [`Registry::release`] gives exactly one claim back, [`Registry::release_holder`] a holder's.
+//! - [`Registry::move_project`] gives the ports of a project to another: its directory was moved.
 //! - [`Registry::check`] finds what is not as it should be, [`Registry::repair`] mends it.
 //! - [`Registry::refresh_index`] writes the registry file, which others read;
 //!   [`Registry::reset`] gives every port back.

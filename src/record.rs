@@ -162,6 +162,15 @@ impl Record {
         self.term == Term::Lease
     }
 
+    /// Returns the record of the same port for another holder.
+    pub(crate) fn moved(&self, nonce: Nonce, holder: Holder) -> Record {
+        Record {
+            nonce,
+            holder,
+            ..self.clone()
+        }
+    }
+
     /// Returns the port.
     ///
     /// # Examples

@@ -93,6 +93,18 @@ pub(super) enum Command {
     List,
     /// Give the project's port back; with it, the others of its block
     Remove(Target),
+    /// Give the ports of a project that moved to its new directory
+    ///
+    /// All of them, with those of its services. The old directory need not exist any more.
+    Move {
+        /// The directory that it had
+        #[arg(value_parser = any_path())]
+        old: PathBuf,
+
+        /// The directory that it has
+        #[arg(value_parser = any_path())]
+        new: PathBuf,
+    },
     /// Tell who has claimed a port, and whether it is in use
     Check {
         /// The port

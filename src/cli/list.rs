@@ -6,8 +6,9 @@ use serde::Serialize;
 use super::listening::{Listening, Program, describe, in_words};
 use super::projects::Projects;
 use super::renew::seconds;
-use super::report::{Failure, Outcome, print, print_json, print_styled, warning};
+use super::report::{Failure, Outcome, print, print_json, print_styled};
 use super::settings::{Settings, stdout_is_terminal};
+use super::target::readable;
 use super::text::escape;
 
 #[derive(Serialize)]
@@ -44,16 +45,7 @@ struct Row<'a> {
 }
 
 pub(super) fn run(settings: &Settings, registry: &Registry) -> Result<Outcome, Failure> {
-    let mut records = Vec::new();
-    for record in registry.records()? {
-        match record {
-            Ok(record) => records.push(record),
-            Err(error) => warning(
-                &escape(&error.to_string()),
-                Some("portclaim doctor tells more"),
-            ),
-        }
-    }
+    let mut records = readable(registry)?;
     records.extend(registry.leases()?);
     records.sort_by_key(Record::port);
     let summary = registry.summary()?;

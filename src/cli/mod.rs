@@ -14,6 +14,7 @@ mod index;
 mod later;
 mod list;
 mod listening;
+mod moves;
 mod projects;
 mod quick;
 mod remove;
@@ -81,6 +82,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Show(target) => show::run(&settings, &registry, target),
         Command::List => list::run(&settings, &registry),
         Command::Remove(target) => remove::run(&settings, &registry, target),
+        Command::Move { old, new } => moves::run(&settings, &registry, old, new),
         Command::Check { port } => check::run(&settings, &registry, *port),
         Command::Who { port } => who::run(&settings, &registry, *port),
         Command::Reset { yes } => reset::run(&settings, &registry, *yes),

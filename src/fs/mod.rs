@@ -95,8 +95,8 @@ pub(crate) trait Dir: Sized {
 
     /// Gives the file `name` the name `new` in the directory `to`, in place of what was there.
     ///
-    /// POSIX `rename`: a reader finds the old file or the new one. Only for the index: a scan
-    /// that runs beside it may miss other names of the directory.
+    /// POSIX `rename`: a reader finds the old file or the new one; a scan of the directory that runs
+    /// beside it may miss the name. For the index, and for a claim whose lock the caller holds.
     fn replace(&self, name: &str, to: &Self, new: &str) -> io::Result<()>;
 
     /// Makes the content of a file survive a power cut. POSIX `fsync`; macOS `F_FULLFSYNC`.

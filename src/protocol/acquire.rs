@@ -11,7 +11,7 @@ use crate::project::Holder;
 use crate::record::{LEN_MAX, Record};
 use crate::term::Term;
 
-use super::claim::{Attempt, Committed, Pending, claim, withdraw_commit};
+use super::claim::{Attempt, Committed, Pending, claim, withdraw_dangling};
 use super::lookup::hidden;
 use super::mark::Mark;
 use super::sweep::sweep_port;
@@ -198,7 +198,7 @@ impl<D: Dir, P: Picker, N: FnMut() -> Result<P>, Q: Fn() -> Result<D>> Search<'_
                     // port again if it can be had. A damaged claim is moved out of the way.
                     self.picker()?.prefer(record.port());
                     sweep_port(store, record.port(), &self.quarantine)?;
-                    if withdraw_commit(store, &record)? == Withdrawal::Busy {
+                    if withdraw_dangling(store, &record)? == Withdrawal::Busy {
                         pause(round);
                     }
                 }

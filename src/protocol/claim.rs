@@ -10,7 +10,7 @@ use crate::project::Holder;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 use crate::term::Term;
 
-use super::lookup::{hidden, read_claim, read_record};
+use super::lookup::{hidden, is_claimed, read_claim, read_record};
 use super::withdraw::{Aside, Withdrawal, withdraw};
 use super::{Context, ROUNDS_MAX, Store, pause};
 
@@ -205,58 +205,77 @@ impl<D: Dir> Pending<D> {
     }
 
     fn publish(&self, store: &Store<D>, staged: &str, file: D::File) -> Result<Committed<D>> {
-        let dir = &store.projects;
-        let key = self.record.holder().key();
-        for round in 0..ROUNDS_MAX {
-            let failure = match store.staging.publish(staged, dir, key) {
-                Ok(()) => return Ok(Committed::Own(self.record.clone(), file)),
-                Err(error) => error,
-            };
-            // The name tells whether it was published: a network server that is asked twice
-            // answers the second time that the name exists.
-            match read_record(dir, key)? {
-                Some(Ok(there)) if there.nonce() == self.record.nonce() => {
-                    return Ok(Committed::Own(there, file));
-                }
-                Some(Ok(there)) if there.holder() == self.record.holder() => {
-                    match read_claim(store, there.port())? {
-                        Some(Ok(claim)) if claim.nonce() == there.nonce() => {
-                            return Ok(Committed::Other);
-                        }
-                        Some(Err(Corruption::Denied)) => return Err(hidden(store, &there)),
-                        _ => {}
-                    }
-                    if withdraw_commit(store, &there)? == Withdrawal::Busy {
-                        pause(round);
-                    }
-                }
-                Some(Ok(_)) => {
-                    return Err(Error::corrupt(
-                        dir.path().join(key),
-                        Corruption::WrongProject,
-                    ));
-                }
-                Some(Err(damage)) => return Err(Error::corrupt(dir.path().join(key), damage)),
-                None if failure.kind() == io::ErrorKind::AlreadyExists => {}
-                // A planted fault for tests/syscalls tells a port that was not published.
-                #[cfg(portclaim_mutant = "unpublished")]
-                None => return Ok(Committed::Own(self.record.clone(), file)),
-                #[cfg(not(portclaim_mutant = "unpublished"))]
-                None => return Err(failure).at(Op::Publish, dir, key),
-            }
-        }
-        Err(Error::contended(dir.path().join(key)))
+        Ok(match publish(store, staged, &self.record)? {
+            Published::Own => Committed::Own(self.record.clone(), file),
+            Published::Other(_) => Committed::Other,
+        })
     }
 }
 
-/// Withdraws exactly this commit.
-pub(super) fn withdraw_commit<D: Dir>(store: &Store<D>, record: &Record) -> Result<Withdrawal> {
-    withdraw_record(
-        &store.projects,
-        record.holder().key(),
-        record,
-        &Aside::Nowhere,
-    )
+/// Whose commit a holder has.
+pub(super) enum Published {
+    /// The one that was staged.
+    Own,
+    /// The holder has this port.
+    Other(Record),
+}
+
+/// Publishes a staged commit, unless its holder has a port. A commit that dangles is withdrawn.
+pub(super) fn publish<D: Dir>(
+    store: &Store<D>,
+    staged: &str,
+    record: &Record,
+) -> Result<Published> {
+    let dir = &store.projects;
+    let key = record.holder().key();
+    for round in 0..ROUNDS_MAX {
+        let failure = match store.staging.publish(staged, dir, key) {
+            Ok(()) => return Ok(Published::Own),
+            Err(error) => error,
+        };
+        // The name tells whether it was published: a network server that is asked twice
+        // answers the second time that the name exists.
+        match read_record(dir, key)? {
+            Some(Ok(there)) if there.nonce() == record.nonce() => return Ok(Published::Own),
+            Some(Ok(there)) if there.holder() == record.holder() => {
+                match read_claim(store, there.port())? {
+                    Some(Ok(claim)) if claim.nonce() == there.nonce() => {
+                        return Ok(Published::Other(there));
+                    }
+                    Some(Err(Corruption::Denied)) => return Err(hidden(store, &there)),
+                    _ => {}
+                }
+                if withdraw_dangling(store, &there)? == Withdrawal::Busy {
+                    pause(round);
+                }
+            }
+            Some(Ok(_)) => {
+                return Err(Error::corrupt(
+                    dir.path().join(key),
+                    Corruption::WrongProject,
+                ));
+            }
+            Some(Err(damage)) => return Err(Error::corrupt(dir.path().join(key), damage)),
+            None if failure.kind() == io::ErrorKind::AlreadyExists => {}
+            // A planted fault for tests/syscalls tells a port that was not published.
+            #[cfg(portclaim_mutant = "unpublished")]
+            None => return Ok(Published::Own),
+            #[cfg(not(portclaim_mutant = "unpublished"))]
+            None => return Err(failure).at(Op::Publish, dir, key),
+        }
+    }
+    Err(Error::contended(dir.path().join(key)))
+}
+
+/// Withdraws exactly this commit, if it dangles. Looked at again under its lock: where the port is
+/// being handed over to its holder, it dangles only until the new claim is in place, and is
+/// locked until then.
+pub(crate) fn withdraw_dangling<D: Dir>(store: &Store<D>, commit: &Record) -> Result<Withdrawal> {
+    let key = commit.holder().key();
+    withdraw(&store.projects, key, LEN_MAX, &Aside::Nowhere, |bytes| {
+        let is_it = Record::decode(bytes).is_ok_and(|there| there.nonce() == commit.nonce());
+        Ok(is_it && is_claimed(store, commit, bytes)? == Some(false))
+    })
 }
 
 /// Withdraws the file `name` if it carries `record`'s nonce.

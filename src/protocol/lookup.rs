@@ -10,6 +10,10 @@ use crate::record::{LEN_MAX, Record, claim_name};
 
 use super::{Context, Store};
 
+/// How often a claim is read that has no commit: its port may have been handed over between the
+/// two reads, and then there is another claim, with one.
+const LOOKS: usize = 2;
+
 /// What is known of a holder's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
@@ -138,7 +142,11 @@ fn evaluate<D: Dir>(
 
 /// Returns whether the claim of the commit's port carries its nonce; `None` where this user
 /// may not read it. Both files say the same, so that it need not be decoded to be known.
-fn is_claimed<D: Dir>(store: &Store<D>, commit: &Record, bytes: &[u8]) -> Result<Option<bool>> {
+pub(super) fn is_claimed<D: Dir>(
+    store: &Store<D>,
+    commit: &Record,
+    bytes: &[u8],
+) -> Result<Option<bool>> {
     let name = claim_name(commit.port());
     let is_same = |claim: &[u8]| {
         claim == bytes || Record::decode(claim).is_ok_and(|it| it.nonce() == commit.nonce())
@@ -162,33 +170,39 @@ pub(super) fn hidden<D: Dir>(store: &Store<D>, commit: &Record) -> Error {
 /// Returns the record of whoever holds `port`: `None` where the port has no claim, or one that
 /// is not committed or cannot be read.
 pub(crate) fn committed<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<Record>> {
-    Ok(match read_claim(store, port)? {
-        Some(Ok(claim)) if is_committed(store, &claim)? => Some(claim),
-        _ => None,
-    })
+    for _ in 0..LOOKS {
+        match read_claim(store, port)? {
+            Some(Ok(claim)) if is_committed(store, &claim)? => return Ok(Some(claim)),
+            Some(Ok(_)) => {}
+            _ => break,
+        }
+    }
+    Ok(None)
 }
 
 /// The same, but a claim that cannot be read is an error, and a commit that may not be.
 pub(crate) fn read_held<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<Record>> {
-    match read_claim(store, port)? {
-        Some(Ok(claim)) => {
-            let key = claim.holder().key();
-            match read_record(&store.projects, key)? {
-                Some(Err(Corruption::Denied)) => {
-                    let path = store.projects.path().join(key);
-                    Err(Error::corrupt(path, Corruption::Denied))
-                }
-                Some(Ok(commit)) if commit.nonce() == claim.nonce() => Ok(Some(claim)),
-                Some(_) | None => Ok(None),
+    for _ in 0..LOOKS {
+        let claim = match read_claim(store, port)? {
+            Some(Ok(claim)) => claim,
+            // Most likely somebody is writing it at this moment.
+            None | Some(Err(Corruption::Empty)) => return Ok(None),
+            Some(Err(damage)) => {
+                let path = store.ports.path().join(claim_name(port));
+                return Err(Error::corrupt(path, damage));
             }
+        };
+        let key = claim.holder().key();
+        match read_record(&store.projects, key)? {
+            Some(Err(Corruption::Denied)) => {
+                let path = store.projects.path().join(key);
+                return Err(Error::corrupt(path, Corruption::Denied));
+            }
+            Some(Ok(commit)) if commit.nonce() == claim.nonce() => return Ok(Some(claim)),
+            Some(_) | None => {}
         }
-        // Most likely somebody is writing it at this moment.
-        None | Some(Err(Corruption::Empty)) => Ok(None),
-        Some(Err(damage)) => Err(Error::corrupt(
-            store.ports.path().join(claim_name(port)),
-            damage,
-        )),
     }
+    Ok(None)
 }
 
 /// Returns whether a claim is committed (MATCHING).

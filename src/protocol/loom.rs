@@ -10,6 +10,7 @@
 use loom::thread;
 
 mod leases;
+mod moves;
 mod pairs;
 
 use super::mark::refresh_once;

@@ -15,14 +15,15 @@
 //! - **MATCHING** a claim with nonce n is committed exactly when `ports/<port>.claim` and
 //!   `projects/<key>.claim` both carry n. A port has one file, a holder has one file: so
 //!   one port has one holder, and one holder one port.
-//! - **IMMUTABLE** a complete record never changes; it appears and goes as a whole.
+//! - **IMMUTABLE** a complete record never changes; it appears and goes as a whole, and only
+//!   `hand_over` puts another one in its place.
 //! - **LOCK-THEN-NAME** whoever withdraws a file holds the lock of its inode and has seen,
 //!   under that lock, that the name still means it.
 //! - **ALIVE** a pending claim's lock is held from its creation until its commit. An
 //!   obtainable lock on an uncommitted claim proves that nobody will ever commit it.
 //! - **NO-WAIT** no step waits for another process; every loop has a bound. One operation can
 //!   fail because of a process that is stopped: acquiring a port for a holder whose commit that
-//!   process is withdrawing at this very moment. Nobody else is affected.
+//!   process is withdrawing at this very moment, or handing over. Nobody else is affected.
 
 use std::io;
 
@@ -34,6 +35,7 @@ mod acquire;
 #[cfg(all(test, not(loom)))]
 mod adversity;
 mod claim;
+mod hand_over;
 mod lease;
 mod lookup;
 #[cfg(all(test, loom))]
@@ -50,6 +52,8 @@ mod withdraw;
 pub(crate) use acquire::{
     Acquired, Picker, Rejection, acquire, acquire_set, is_damaged, look_for, make_durable,
 };
+pub(crate) use claim::withdraw_dangling;
+pub(crate) use hand_over::{HandedOver, hand_over};
 pub(crate) use lease::{Leased, is_lease, lease, leased};
 pub(crate) use lookup::{
     Flushed, Lookup, committed, held, is_unreadable, lookup, lookup_seal, read_claim, read_held,
@@ -57,7 +61,7 @@ pub(crate) use lookup::{
 };
 pub(crate) use mark::{LOCK_NAME, Marked, Refreshed, is_mark, marks, refresh};
 pub(crate) use release::{Archive, Released, release, release_ended};
-pub(crate) use sweep::{Swept, is_staged_commit, sweep, sweep_port, sweep_staging};
+pub(crate) use sweep::{Swept, is_staged_record, sweep, sweep_port, sweep_staging};
 pub(crate) use withdraw::{Aside, set_aside, withdraw};
 
 /// How often an operation starts again because another process changed what it looked at.

@@ -5,7 +5,7 @@ use crate::fs::Dir;
 use crate::project::Holder;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 
-use super::claim::{withdraw_commit, withdraw_record};
+use super::claim::{withdraw_dangling, withdraw_record};
 use super::lookup::hidden;
 use super::mark::Mark;
 use super::withdraw::{Aside, Withdrawal, take_out, withdraw};
@@ -55,7 +55,7 @@ pub(crate) fn release<D: Dir>(
                 ));
             }
             Lookup::Dangling(record) => {
-                if withdraw_commit(store, &record)? == Withdrawal::Busy {
+                if withdraw_dangling(store, &record)? == Withdrawal::Busy {
                     pause(round);
                 }
                 continue;
@@ -113,7 +113,7 @@ pub(crate) fn release_ended<D: Dir>(
         return taken.map(|_| false);
     }
     // The port is free; what is left dangles, and anybody may take it away.
-    let commit = withdraw_commit(store, record);
+    let commit = withdraw_dangling(store, record);
     let flushed = store.sync_names();
     mark.finish();
     commit?;

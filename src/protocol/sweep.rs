@@ -7,7 +7,7 @@ use crate::record::{LEN_MAX, Nonce, Record, claim_name, claim_port};
 
 use super::lookup::{check_port, is_committed, read_claim, read_record};
 use super::withdraw::{Aside, Withdrawal, withdraw};
-use super::{Context, Store};
+use super::{Context, Store, hand_over};
 
 /// What a sweep did with one port's claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,9 +122,9 @@ pub(crate) fn sweep<D: Dir>(store: &Store<D>, quarantine: impl Fn() -> Result<D>
     Ok(swept)
 }
 
-/// Removes staged commits whose claimer is gone; returns how many. A staged commit is alive
+/// Removes what processes staged that are gone; returns how many files. A staged commit is alive
 /// exactly while the claim of the same nonce is there, uncommitted (ALIVE): run it after the
-/// claims were swept.
+/// claims were swept. What is to be handed over is alive while its own lock is held.
 pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
     let dir = &store.staging;
     let mut removed = 0;
@@ -135,6 +135,10 @@ pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
         .names()
         .map_err(|error| Error::io(Op::List, dir.path(), error))?
     {
+        if hand_over::is_staged(&name) {
+            removed += u32::from(hand_over::sweep_staged(dir, &name)?);
+            continue;
+        }
         let Some((port, nonce)) = staged_commit(&name) else {
             continue;
         };
@@ -162,7 +166,7 @@ fn staged_commit(name: &str) -> Option<(Port, Nonce)> {
     Some((port.parse().ok()?, Nonce::from_hex(nonce)?))
 }
 
-/// Returns whether a file in `staging/` is a commit.
-pub(crate) fn is_staged_commit(name: &str) -> bool {
-    staged_commit(name).is_some()
+/// Returns whether a file in `staging/` is one that becomes a claim or commit.
+pub(crate) fn is_staged_record(name: &str) -> bool {
+    staged_commit(name).is_some() || hand_over::is_staged(name)
 }

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 #[cfg(loom)]
 use super::{Acquired, acquire};
-use super::{Durability, Lookup, Picker, Rejection, Store, lookup};
-use crate::error::Result;
+use super::{
+    Durability, HandedOver, Lookup, Picker, ROUNDS_MAX, Rejection, Store, hand_over, lookup, pause,
+};
+use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::fs::sim::{Fault, SimDir};
 use crate::net::Availability;
 use crate::port::Port;
 use crate::project::{Holder, ProjectPath};
-use crate::record::{Nonce, claim_port};
+use crate::record::{Nonce, Record, claim_port};
 
 pub(super) fn port(number: u16) -> Port {
     Port::new(number).expect("a port")
@@ -93,6 +95,26 @@ pub(super) fn take(store: &Store<SimDir>, project: &str, ports: &[u16]) -> Optio
         Some(Acquired::Existing(record) | Acquired::New(record)) => Some(record.port()),
         None => None,
     }
+}
+
+/// Moves a holder's port, as the registry does: again, where another process was at its files.
+/// `None` where it has none; else its record, and what came of it.
+pub(super) fn move_port(
+    store: &Store<SimDir>,
+    from: &Holder,
+    to: &Holder,
+) -> Result<Option<(Record, HandedOver)>> {
+    for round in 0..ROUNDS_MAX {
+        let Lookup::Held(old, _) = lookup(store, from)? else {
+            return Ok(None);
+        };
+        let new = |old: &Record, nonce| Record::new(old.port(), nonce, to.clone());
+        match hand_over(store, std::slice::from_ref(&old), new)? {
+            HandedOver::Changed => pause(round),
+            done => return Ok(Some((old, done))),
+        }
+    }
+    Err(Error::contended(from.project().as_str()))
 }
 
 pub(super) fn held(store: &Store<SimDir>, project: &str) -> Option<Port> {

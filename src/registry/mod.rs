@@ -19,6 +19,7 @@ use crate::record::Record;
 mod block;
 mod lease;
 mod look;
+mod moves;
 mod options;
 mod refresh;
 mod search;

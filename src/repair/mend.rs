@@ -13,10 +13,10 @@ use crate::place::Place;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
-    Aside, Context, Lookup, Swept, acquire, is_damaged, is_staged_commit, lookup, marks,
-    read_claim, read_record, set_aside, sweep_port, sweep_staging, withdraw,
+    Aside, Context, Lookup, Swept, acquire, is_damaged, is_staged_record, lookup, marks,
+    read_claim, read_record, set_aside, sweep_port, sweep_staging, withdraw, withdraw_dangling,
 };
-use crate::record::{LEN_MAX, Record, claim_port};
+use crate::record::{LEN_MAX, claim_port};
 use crate::registry::Registry;
 
 /// Mends all but the registry file.
@@ -196,9 +196,7 @@ fn mend_dangling(place: &Place) -> Result<()> {
         if let Some(Ok(commit)) = read_record(dir, &name)?
             && let Some(Lookup::Dangling(dangling)) = look(place, commit.holder())?
         {
-            withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, |bytes| {
-                Ok(Record::decode(bytes).is_ok_and(|there| there.nonce() == dangling.nonce()))
-            })?;
+            withdraw_dangling(&place.store, &dangling)?;
         }
     }
     Ok(())
@@ -244,5 +242,5 @@ fn is_own_name(name: &str) -> bool {
     claim_port(name).is_some()
         || name == ESTABLISHED
         || is_staged_name(name)
-        || is_staged_commit(name)
+        || is_staged_record(name)
 }

@@ -17,6 +17,7 @@ mod fuzzed;
 mod harness;
 mod library;
 mod merge;
+mod moves;
 mod readme;
 mod registry_file;
 mod run;

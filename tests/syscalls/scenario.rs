@@ -22,6 +22,7 @@ const PORTS: u16 = 16;
 pub(crate) enum Verb {
     Allocate,
     Remove,
+    Move,
     Reset,
     Mend,
     List,
@@ -44,8 +45,9 @@ pub(crate) struct Scenario {
     pub(crate) verb: Verb,
     /// A directory with the registry as it is before the command.
     pub(crate) template: PathBuf,
-    /// The command's project, and one that never had a port.
+    /// The command's project, where it moves to, and one that never had a port.
     pub(crate) subject: String,
+    pub(crate) target: String,
     pub(crate) newcomer: String,
     /// First and last port: of the command, and of those that follow.
     narrow: (u16, u16),
@@ -69,6 +71,7 @@ impl Scenario {
         let arguments = match self.verb {
             Verb::Allocate => vec!["allocate", &self.subject],
             Verb::Remove => vec!["remove", &self.subject],
+            Verb::Move => vec!["move", &self.subject, &self.target],
             Verb::Reset => vec!["reset", "--yes"],
             Verb::Mend => vec!["doctor", "--fix"],
             Verb::List => vec!["list"],
@@ -187,6 +190,7 @@ impl Builder {
             name,
             verb,
             subject: self.project("shop"),
+            target: self.project("store"),
             newcomer: self.project("newcomer"),
             narrow: range,
             wide: range,
@@ -219,6 +223,7 @@ pub(crate) fn all(work: &Path) -> Vec<Scenario> {
         unsealed(begin("unsealed")),
         contended(begin("contended")),
         with_shop(begin("remove")).build("remove", Verb::Remove),
+        with_shop(begin("move")).build("move", Verb::Move),
         reset(begin("reset")),
         mend(begin("mend")),
         take_over(begin("take-over"), "take-over", Verb::Allocate),

@@ -168,6 +168,7 @@ impl Judge<'_> {
         let Scenario {
             verb,
             subject,
+            target,
             before,
             ..
         } = self.scenario;
@@ -177,6 +178,9 @@ impl Judge<'_> {
             Verb::Remove => before
                 .get(subject)
                 .is_some_and(|port| done.stdout == format!("{port} {subject}\n")),
+            Verb::Move => before
+                .get(subject)
+                .is_some_and(|port| done.stdout == format!("{port} {subject} -> {target}\n")),
             Verb::Reset => done.stdout.starts_with("released "),
             Verb::Mend => !done.stdout.is_empty(),
             // One that cannot be read is told of.
@@ -200,6 +204,8 @@ impl Judge<'_> {
             }
             // It lost the sight of the claim half-way: the port is given back all the same.
             Verb::Remove => self.is_denied && !self.held.contains_key(&self.scenario.subject),
+            // It may not read the project's claim, and passes it over.
+            Verb::Move => self.is_denied && self.held == self.scenario.before,
             _ => false,
         }
     }
@@ -209,6 +215,7 @@ impl Judge<'_> {
         let Scenario {
             verb,
             subject,
+            target,
             before,
             due,
             ..
@@ -222,15 +229,23 @@ impl Judge<'_> {
         for (project, port) in before {
             let is_kept = match now.get(project) {
                 Some(there) => there == port,
-                None => *verb == Verb::Reset || *verb == Verb::Remove && project == subject,
+                None => match verb {
+                    Verb::Reset => true,
+                    Verb::Remove => project == subject,
+                    Verb::Move => project == subject && now.get(target) == Some(port),
+                    _ => false,
+                },
             };
             self.expect(is_kept, || format!("{project} had {port}: {now:?}"));
         }
         for (project, port) in &now {
             let is_new = !before.contains_key(project) && verb.allocates() && project == subject;
+            let moved = before.get(subject).filter(|_| *verb == Verb::Move);
+            let moved = moved.filter(|_| project == target && !now.contains_key(subject));
             let is_given = before
                 .get(project)
                 .or(due.get(project))
+                .or(moved)
                 .map_or(is_new, |given| given == port);
             self.expect(is_given, || {
                 format!("{project} has {port} by nobody's wish")
@@ -239,6 +254,7 @@ impl Judge<'_> {
         if done.code == Some(0) {
             let is_gone = match verb {
                 Verb::Remove => !now.contains_key(subject),
+                Verb::Move => now.contains_key(target),
                 Verb::Reset => now.is_empty() || self.is_denied,
                 _ => true,
             };

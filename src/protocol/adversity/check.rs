@@ -6,7 +6,7 @@ use crate::fs::Dir;
 use crate::fs::sim::Disk;
 
 use super::super::testing::ports;
-use super::super::{is_staged_commit, lookup, marks};
+use super::super::{is_staged_record, lookup, marks};
 use super::op::{Answer, Op, PROJECTS, REGISTRY, of, registry};
 use super::told::Told;
 use super::{Process, World};
@@ -79,7 +79,7 @@ pub(super) fn expect_told(process: &Process, told: &Told) {
 fn expect_clean(process: &Process, taken: &[u16]) {
     assert_eq!(ports(&process.store), taken, "a port leaked");
     let mut staged = process.store.staging.names().expect("names");
-    staged.retain(|name| is_staged_commit(name));
+    staged.retain(|name| is_staged_record(name));
     assert_eq!(staged, [""; 0], "a staged commit is left");
 }
 

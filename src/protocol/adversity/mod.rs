@@ -32,6 +32,7 @@ mod faults;
 mod kills;
 mod meeting;
 mod model;
+mod moves;
 mod op;
 mod play;
 mod power_cuts;

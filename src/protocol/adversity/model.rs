@@ -69,6 +69,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (project(), 1..4u16).prop_map(|(project, port)| Op::TakeOver(project, port)),
         3 => project().prop_map(Op::Release),
         1 => project().prop_map(Op::Archive),
+        2 => (project(), project()).prop_map(|(from, to)| Op::Move(from, to)),
         1 => project().prop_map(Op::Lookup),
         4 => select(&[Op::Sweep, Op::SweepStaging, Op::Refresh, Op::Rewrite][..]),
     ]

@@ -10,10 +10,10 @@ use crate::port::Port;
 use crate::project::Holder;
 use crate::record::Record;
 
-use super::super::testing::{holder, port};
+use super::super::testing::{holder, move_port, port};
 use super::super::{
-    Acquired, Archive, Context, Lookup, Marked, Picker, Refreshed, Rejection, Released, acquire,
-    lookup, refresh, release, sweep, sweep_staging,
+    Acquired, Archive, Context, HandedOver, Lookup, Marked, Picker, Refreshed, Rejection, Released,
+    acquire, lookup, refresh, release, sweep, sweep_staging,
 };
 use super::Process;
 
@@ -46,6 +46,8 @@ pub(super) enum Op {
     Release(&'static str),
     /// Releases, and keeps the files.
     Archive(&'static str),
+    /// Moves the port of the first project to the second.
+    Move(&'static str, &'static str),
     Lookup(&'static str),
     Sweep,
     SweepStaging,
@@ -64,6 +66,10 @@ pub(super) enum Answer {
     Exhausted,
     /// This claim was released.
     Released(Record),
+    /// The first claim is the second one now, another project's.
+    Moved(Record, Record),
+    /// The project that was to get a port has this one already.
+    Occupied(Record),
     /// The project has no port.
     Absent,
     /// It is done, or another process does it.
@@ -71,25 +77,35 @@ pub(super) enum Answer {
 }
 
 impl Op {
-    pub(super) fn project(self) -> Option<&'static str> {
-        match self {
-            Op::Acquire(project, _)
-            | Op::TakeOver(project, _)
-            | Op::Release(project)
-            | Op::Archive(project)
-            | Op::Lookup(project) => Some(project),
-            Op::Sweep | Op::SweepStaging | Op::Refresh | Op::Rewrite => None,
-        }
+    /// Returns whether both are about the same project.
+    pub(super) fn meets(self, other: Op) -> bool {
+        let projects = |op: Op| [op.acquires(), op.releases(), op.looks_up()];
+        let others = projects(other);
+        let mut own = projects(self).into_iter().flatten();
+        own.any(|project| others.contains(&Some(project)))
     }
 
     pub(super) fn acquires(self) -> Option<&'static str> {
-        self.project()
-            .filter(|_| matches!(self, Op::Acquire(..) | Op::TakeOver(..)))
+        match self {
+            Op::Acquire(project, _) | Op::TakeOver(project, _) | Op::Move(_, project) => {
+                Some(project)
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn releases(self) -> Option<&'static str> {
-        self.project()
-            .filter(|_| matches!(self, Op::Release(_) | Op::Archive(_)))
+        match self {
+            Op::Release(project) | Op::Archive(project) | Op::Move(project, _) => Some(project),
+            _ => None,
+        }
+    }
+
+    fn looks_up(self) -> Option<&'static str> {
+        match self {
+            Op::Lookup(project) => Some(project),
+            _ => None,
+        }
     }
 
     pub(super) fn run(self, process: &Process) -> Result<Answer> {
@@ -110,6 +126,7 @@ impl Op {
                 let archive = Archive { ports, projects };
                 release(store, of(project), None, Some(&archive)).map(Answer::from)
             }
+            Op::Move(from, to) => move_port(store, of(from), of(to)).map(answer_of_move),
             Op::Lookup(project) => Ok(match lookup(store, of(project))? {
                 Lookup::Held(record, _) => Answer::Held(record),
                 _ => Answer::Absent,
@@ -121,6 +138,15 @@ impl Op {
                 refresh(store, self == Op::Rewrite, write).map(|_: Refreshed| Answer::Done)
             }
         }
+    }
+}
+
+fn answer_of_move(moved: Option<(Record, HandedOver)>) -> Answer {
+    match moved {
+        None => Answer::Absent,
+        Some((old, HandedOver::Done(mut new))) => Answer::Moved(old, new.remove(0)),
+        Some((_, HandedOver::Occupied(there))) => Answer::Occupied(there),
+        Some((_, HandedOver::Changed)) => panic!("it is tried again"),
     }
 }
 

@@ -29,6 +29,9 @@ const TORN: &[u8] = b"{\"format\":1,\"port\":1,\"nonce\":\"0101";
 /// Acquires a port for `/a`, as a project that has none.
 pub(super) const CLAIM: Op = Op::Acquire("/a", &[1, 2, 3]);
 
+/// Moves the port of `/a` to `/b`.
+pub(super) const MOVE: Op = Op::Move("/a", "/b");
+
 /// A disk that is being made ready.
 pub(super) struct Stage {
     world: World,
@@ -144,6 +147,7 @@ pub(super) fn all(faults: &[Fault]) -> Vec<Scene> {
     let mut scenes = acquiring(faults);
     scenes.extend(damaged(faults));
     scenes.extend(others(faults));
+    scenes.extend(moving(faults));
     scenes
 }
 
@@ -235,6 +239,37 @@ fn others(faults: &[Fault]) -> Vec<Scene> {
     ]
 }
 
+/// A port that goes from one project to another.
+pub(super) fn moving(faults: &[Fault]) -> Vec<Scene> {
+    let stage = |run: &[Op]| {
+        let mut stage = Stage::new(faults);
+        for op in run {
+            stage.run(*op);
+        }
+        stage
+    };
+    let mut before = stage(&[CLAIM]);
+    before.settle();
+    before.run_killed(MOVE, |step| step.call == "replace");
+    let mut after = stage(&[CLAIM]);
+    after.settle();
+    after.run_killed(MOVE, is_first_flush_of_claims);
+    let mut dangling = stage(&[CLAIM, Op::Acquire("/b", &[2])]);
+    dangling.lose_claim("/b", 2, None);
+    vec![
+        stage(&[CLAIM]).settled("move", MOVE),
+        stage(&[CLAIM]).scene("move of a new port", MOVE),
+        before.scene("move after one that was killed before it", MOVE),
+        after.scene("move after one that was killed behind it", MOVE),
+        dangling.settled("move to a project whose commit dangles", MOVE),
+        stage(&[CLAIM, Op::Acquire("/b", &[2])]).settled("move to a project with a port", MOVE),
+    ]
+}
+
+fn is_first_flush_of_claims(step: Step<'_>) -> bool {
+    step.call == "sync" && step.dir == "ports"
+}
+
 /// A disk, and what was told about it.
 pub(super) struct Base {
     pub(super) name: &'static str,
@@ -286,7 +321,7 @@ pub(super) const COMMON: [Op; 4] = [
 ];
 
 /// The same with all that they may do.
-pub(super) const MEETING: [Op; 8] = [
+pub(super) const MEETING: [Op; 9] = [
     CLAIM,
     Op::Acquire("/b", &[1, 2, 3]),
     Op::TakeOver("/a", 2),
@@ -295,4 +330,5 @@ pub(super) const MEETING: [Op; 8] = [
     Op::Refresh,
     Op::Lookup("/a"),
     Op::Archive("/a"),
+    MOVE,
 ];

@@ -47,6 +47,10 @@ impl Told {
         match answer {
             Some(Ok(Answer::Held(record))) if op.acquires().is_some() => self.tell(record),
             Some(Ok(Answer::Released(record))) => self.tell_released(record),
+            Some(Ok(Answer::Moved(old, new))) => {
+                self.tell_released(old);
+                self.tell(new);
+            }
             Some(Ok(_)) => {}
             None | Some(Err(_)) => {
                 self.maybe.extend(op.acquires());

@@ -1,0 +1,126 @@
+//! A project that moves takes its ports along.
+
+use super::Registry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs::Dir;
+use crate::place::Place;
+use crate::project::{Holder, ProjectPath};
+use crate::protocol::{HandedOver, ROUNDS_MAX, hand_over, held, pause};
+use crate::record::Record;
+
+/// How many ports are handed over at once: each takes five open files, and a process may have as few as
+/// 256 of them.
+const AT_ONCE: usize = 32;
+
+impl Registry {
+    /// Gives all ports of the project `old`, those of its services too, to the project `new`, and
+    /// returns the new records, by port. Empty where `old` has none. Neither directory needs to exist.
+    ///
+    /// At every moment each port is held by one of the two projects: nobody else can be given it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::HasAnother`](crate::ErrorKind::HasAnother) where a service has a port in both
+    /// projects, and nothing was changed. [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath)
+    /// where both are the same. [`ErrorKind::Io`](crate::ErrorKind::Io), with `Unsupported` as its source,
+    /// where locks are not used ([`Filesystem::locks`](crate::Filesystem::locks)); and where
+    /// a disk failed: then some ports may have been moved, and another call moves the rest.
+    /// [`ErrorKind::Contended`](crate::ErrorKind::Contended) where others did not come to an end.
+    ///
+    /// # Races
+    ///
+    /// A port that `old` is given during the call may stay with it. A listing of all ports beside it may
+    /// miss one that is moving.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// let [old, new] = ["/home/a/shop", "/home/a/store"].map(ProjectPath::from_normal);
+    /// let (old, new) = (old?, new?);
+    /// let port = registry.claim(&Request::new(Holder::new(old.clone())))?.port();
+    /// let moved = registry.move_project(&old, &new)?;
+    /// assert_eq!((moved[0].port(), moved[0].project()), (port, &new));
+    /// assert_eq!(registry.find(&Holder::new(old))?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn move_project(&self, old: &ProjectPath, new: &ProjectPath) -> Result<Vec<Record>> {
+        if old == new {
+            let why = "a project cannot be moved to where it is";
+            return Err(Error::invalid_path(new.as_str().as_bytes(), why));
+        }
+        let Some(place) = self.place_with_file()? else {
+            return Ok(Vec::new());
+        };
+        let mut moved = Vec::new();
+        let answer = self.move_all(place, old, new, &mut moved);
+        self.changed(place, false);
+        answer?;
+        moved.sort_unstable_by_key(Record::port);
+        Ok(moved)
+    }
+
+    fn move_all(
+        &self,
+        place: &Place,
+        old: &ProjectPath,
+        new: &ProjectPath,
+        moved: &mut Vec<Record>,
+    ) -> Result<()> {
+        for round in 0..ROUNDS_MAX {
+            let all = self.records_of(old)?;
+            for record in &all {
+                // Before the first one moves: of a project, all ports are moved or none.
+                let holder = at(record.holder(), new);
+                if let Some(there) = held(&place.store, &holder)? {
+                    return Err(Error::has_another(record.port(), there));
+                }
+                self.adopt_before_release(place, record.holder())?;
+            }
+            let mut is_done = true;
+            for some in all.chunks(AT_ONCE) {
+                let to = |record: &Record, nonce| record.moved(nonce, at(record.holder(), new));
+                match hand_over(&place.store, some, to)? {
+                    HandedOver::Done(records) => moved.extend(records),
+                    HandedOver::Occupied(there) => {
+                        let wanted = some
+                            .iter()
+                            .find(|it| at(it.holder(), new) == *there.holder());
+                        let wanted = wanted.map_or(there.port(), Record::port);
+                        return Err(Error::has_another(wanted, there));
+                    }
+                    HandedOver::Changed => {
+                        is_done = false;
+                        break;
+                    }
+                }
+            }
+            if is_done {
+                return Ok(());
+            }
+            pause(round);
+        }
+        Err(Error::contended(place.store.projects.path()))
+    }
+
+    /// Returns the records of a project. One that is damaged is passed over: whose it is is not known.
+    fn records_of(&self, project: &ProjectPath) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for record in self.records()? {
+            match record {
+                Ok(record) if record.project() == project => records.push(record),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Returns the same service of another project.
+fn at(holder: &Holder, project: &ProjectPath) -> Holder {
+    Holder::with_service(project.clone(), holder.service().to_owned())
+}
