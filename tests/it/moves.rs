@@ -133,9 +133,9 @@ fn a_block_moves_as_one() {
         .run();
     test.args(["allocate", "store", "--count", "4"])
         .stdout(
-            (1..5)
+            [1, 2, 3, 4]
                 .map(|index| format!("{}\n", test.port(index)))
-                .collect::<String>(),
+                .concat(),
         )
         .run();
     test.assert_healthy();
