@@ -12,6 +12,7 @@
 //! - [`Registry::find`], [`Registry::lookup`], [`Registry::records`], [`Registry::port_state`] look.
 //! - [`Registry::release`] gives exactly one claim back, [`Registry::release_holder`] a holder's.
 //! - [`Registry::move_project`] gives the ports of a project to another: its directory was moved.
+//! - [`Registry::prune`] gives back the ports of projects whose directories were deleted.
 //! - [`Registry::check`] finds what is not as it should be, [`Registry::repair`] mends it.
 //! - [`Registry::refresh_index`] writes the registry file, which others read;
 //!   [`Registry::reset`] gives every port back.
@@ -68,6 +69,7 @@ mod place;
 mod port;
 mod project;
 mod protocol;
+mod prune;
 mod record;
 mod registry;
 mod repair;
@@ -82,6 +84,7 @@ pub use notice::Notice;
 pub use port::{BLOCK_MAX, Port, PortRange};
 pub use project::{Holder, ProjectPath};
 pub use protocol::Durability;
+pub use prune::{Fate, Kept, Prune, Pruned};
 pub use record::{Nonce, Record};
 pub use registry::{
     DEFAULT_FILE_NAME, IndexPolicy, Options, PortState, Records, Registry, Request, Summary,

@@ -15,6 +15,9 @@ use crate::record::Nonce;
 /// Where damaged files are moved to.
 pub(crate) const QUARANTINE: &str = "quarantine";
 
+/// Where it is noted since when projects are missing.
+pub(crate) const MISSING: &str = "missing";
+
 /// A registry's directories.
 pub(crate) struct Place {
     pub(crate) root: OsDir,
@@ -62,6 +65,23 @@ impl Place {
                 self.root.path().join(QUARANTINE),
                 error,
             )
+        })
+    }
+
+    /// Opens the directory for what is known of missing projects; `None` where there is none.
+    pub(crate) fn missing(&self) -> Result<Option<OsDir>> {
+        match self.root.open_dir(MISSING) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(Op::Open, self.root.path().join(MISSING), error)),
+        }
+    }
+
+    /// The same, and creates it where it is missing.
+    pub(crate) fn create_missing(&self) -> Result<OsDir> {
+        self.root.create_dir(MISSING).map_err(|error| {
+            let path = self.root.path().join(MISSING);
+            Error::io(Op::CreateDirectory, path, error)
         })
     }
 

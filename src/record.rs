@@ -119,6 +119,39 @@ pub struct Record {
     nonce: Nonce,
     holder: Holder,
     term: Term,
+    device: Option<u64>,
+}
+
+/// What a new record is to say, whatever its port and nonce.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) holder: Holder,
+    /// How long the claim holds.
+    pub(crate) term: Term,
+    /// The device of the project's directory.
+    pub(crate) device: Option<u64>,
+}
+
+impl From<Holder> for Draft {
+    fn from(holder: Holder) -> Draft {
+        Draft {
+            holder,
+            term: Term::Kept,
+            device: None,
+        }
+    }
+}
+
+impl Draft {
+    pub(crate) fn record(&self, port: Port, nonce: Nonce) -> Record {
+        Record {
+            port,
+            nonce,
+            holder: self.holder.clone(),
+            term: self.term.clone(),
+            device: self.device,
+        }
+    }
 }
 
 /// The record's JSON, field by field: what stands on users' disks.
@@ -134,22 +167,13 @@ struct Line<'a> {
     service: std::borrow::Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Term::is_kept")]
     term: Term,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<u64>,
 }
 
 impl Record {
     pub(crate) fn new(port: Port, nonce: Nonce, holder: Holder) -> Record {
-        Record {
-            port,
-            nonce,
-            holder,
-            term: Term::Kept,
-        }
-    }
-
-    /// Returns the record of a claim that holds so long.
-    pub(crate) fn with_term(mut self, term: Term) -> Record {
-        self.term = term;
-        self
+        Draft::from(holder).record(port, nonce)
     }
 
     /// Returns how long the claim holds; [`Term`] has an example.
@@ -163,10 +187,11 @@ impl Record {
     }
 
     /// Returns the record of the same port for another holder.
-    pub(crate) fn moved(&self, nonce: Nonce, holder: Holder) -> Record {
+    pub(crate) fn moved(&self, nonce: Nonce, to: Draft) -> Record {
         Record {
             nonce,
-            holder,
+            holder: to.holder,
+            device: to.device,
             ..self.clone()
         }
     }
@@ -244,6 +269,27 @@ impl Record {
         self.holder.project()
     }
 
+    /// Returns the device on which the project's directory lay when it was given the port (`st_dev`);
+    /// `None` where there was no directory, or nobody looked. [`Registry::prune`](crate::Registry::prune)
+    /// asks for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// use std::os::unix::fs::MetadataExt;
+    /// let here = Holder::new(ProjectPath::resolve(dir.path())?);
+    /// let record = registry.claim(&Request::new(here))?.keep();
+    /// assert_eq!(record.device(), Some(std::fs::metadata(dir.path())?.dev()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn device(&self) -> Option<u64> {
+        self.device
+    }
+
     /// Returns the record as one JSON line with its line feed, which is how a reader
     /// knows that the record is whole.
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -254,6 +300,7 @@ impl Record {
             project: self.holder.project().as_str().into(),
             service: self.holder.service().into(),
             term: self.term.clone(),
+            device: self.device,
         };
         let mut bytes =
             serde_json::to_vec(&line).expect("a record of strings and numbers is valid JSON");
@@ -292,6 +339,7 @@ impl Record {
             nonce,
             holder: Holder::with_service(project, line.service.into_owned()),
             term: line.term,
+            device: line.device,
         })
     }
 }
@@ -341,6 +389,20 @@ mod tests {
             record("/p/\"q\"\n").encode(),
             format!("{line}\n").into_bytes()
         );
+    }
+
+    #[test]
+    fn the_device_is_in_the_line_where_it_is_known() {
+        let plain = record("/p");
+        let mut draft = Draft::from(plain.holder.clone());
+        draft.device = Some(u64::MAX);
+        let with = draft.record(plain.port, plain.nonce);
+        let line = String::from_utf8(with.encode()).expect("text");
+        assert!(
+            line.ends_with(",\"service\":\"\",\"device\":18446744073709551615}\n"),
+            "{line}"
+        );
+        assert_eq!(Record::decode(line.as_bytes()).expect("decodes"), with);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::index::{self, Document, IndexFile};
 use crate::migrate;
-use crate::place::Place;
+use crate::place::{MISSING, Place};
 use crate::protocol::{Archive, Context, Durability, Refreshed, Released, refresh, release, sweep};
 use crate::record::Record;
 use crate::registry::Registry;
@@ -113,6 +113,13 @@ impl Registry {
             }
         }
         sweep(&place.store, || place.quarantine())?;
+        // What is known of missing projects belongs to the old state as well.
+        match place.root.replace(MISSING, &backup, MISSING) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).at(Op::Replace, &backup, MISSING);
+            }
+            _ => {}
+        }
         for dir in [&ports, &projects] {
             dir.sync().at(Op::Sync, dir, "")?;
         }

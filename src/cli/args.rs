@@ -105,6 +105,12 @@ pub(super) enum Command {
         #[arg(value_parser = any_path())]
         new: PathBuf,
     },
+    /// Give back the ports of projects whose directories were deleted
+    ///
+    /// A directory counts as deleted if it does not exist, the one around it does, on the same device
+    /// as before, and no program uses a port of the project; and if an earlier run has seen
+    /// that. A line for each project whose directory is not there tells what was done.
+    Prune(PruneArgs),
     /// Tell who has claimed a port, and whether it is in use
     Check {
         /// The port
@@ -199,6 +205,23 @@ pub(super) struct RunArgs {
     pub(super) command: Vec<OsString>,
 }
 
+/// What `prune` is told.
+#[derive(Args)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct PruneArgs {
+    /// Tell what would be done, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// How long ago it must have been seen missing: e.g. 90s, 30m, 24h or 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span)]
+    pub(super) older_than: Duration,
+
+    /// Only this project, at once and wherever it lay
+    #[arg(long, value_name = "PATH", value_parser = any_path())]
+    pub(super) force: Option<PathBuf>,
+}
+
 /// What `stress` is told.
 #[derive(Args)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
@@ -227,29 +250,33 @@ pub(super) struct StressArgs {
 /// Longest time, days.
 const DAYS_MAX: u64 = 3650;
 
-fn time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(
-        text.trim_end_matches(|unit: char| unit.is_ascii_lowercase())
-            .len(),
-    );
+/// Reads a length of time.
+fn span(text: &str) -> Result<Duration, String> {
+    let end = text.find(|it: char| !it.is_ascii_digit());
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
     let seconds = match unit {
         "s" => 1,
-        "m" => 60,
+        "m" | "min" => 60,
         "h" => 3600,
         "d" => 86_400,
         _ => 0,
     };
-    let number = number
-        .parse()
-        .ok()
-        .filter(|_| number.starts_with(|first: char| first.is_ascii_digit()));
+    let number = number.parse().ok().filter(|_| seconds > 0);
     match number.and_then(|number: u64| number.checked_mul(seconds)) {
-        Some(seconds) if (1..=DAYS_MAX * 86_400).contains(&seconds) => {
-            Ok(Duration::from_secs(seconds))
-        }
+        Some(seconds) if seconds <= DAYS_MAX * 86_400 => Ok(Duration::from_secs(seconds)),
         _ => Err(format!(
             "a time is a number with s, m, h or d behind it, of at most {DAYS_MAX} days"
         )),
+    }
+}
+
+/// Reads one that something is given for.
+fn time(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        Duration::ZERO => {
+            Err("a time is a number with s, m, h or d behind it, and not 0".to_owned())
+        }
+        time => Ok(time),
     }
 }
 

@@ -16,6 +16,7 @@ mod list;
 mod listening;
 mod moves;
 mod projects;
+mod prune;
 mod quick;
 mod remove;
 mod renew;
@@ -83,6 +84,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::List => list::run(&settings, &registry),
         Command::Remove(target) => remove::run(&settings, &registry, target),
         Command::Move { old, new } => moves::run(&settings, &registry, old, new),
+        Command::Prune(args) => prune::run(&settings, &registry, args),
         Command::Check { port } => check::run(&settings, &registry, *port),
         Command::Who { port } => who::run(&settings, &registry, *port),
         Command::Reset { yes } => reset::run(&settings, &registry, *yes),

@@ -90,7 +90,7 @@ fn hint(error: &Error) -> Option<String> {
     let system = error.io_error().map(io::Error::kind);
     Some(match (error.kind(), system) {
         (ErrorKind::Exhausted, _) => {
-            "give back ports that are not needed (portclaim list, portclaim remove PATH), or widen the range \
+            "give back ports that are not needed (portclaim list, portclaim remove PATH; portclaim prune for those of deleted directories), or widen the range \
              with --port-min and --port-max"
                 .to_owned()
         }

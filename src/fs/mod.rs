@@ -14,6 +14,7 @@ pub(crate) mod registry_file;
 pub(crate) mod sim;
 pub(crate) mod slot;
 mod special;
+pub(crate) mod whereabouts;
 
 /// What the protocol needs of a directory. One call is one step: between two calls, any
 /// other process may act. The real directory ([`os::OsDir`]) and a simulated one

@@ -8,8 +8,7 @@ use crate::fs::Dir;
 use crate::net::Availability;
 use crate::port::Port;
 use crate::project::Holder;
-use crate::record::{LEN_MAX, Record};
-use crate::term::Term;
+use crate::record::{Draft, LEN_MAX, Record};
 
 use super::claim::{Attempt, Committed, Pending, claim, withdraw_dangling};
 use super::lookup::hidden;
@@ -84,19 +83,13 @@ pub(crate) fn acquire<D: Dir>(
     let seen = lookup_seal(store, holder)?;
     let mut picker = Some(picker);
     let pickers = |_| Ok(picker.take().expect("it is asked for once"));
-    let wishes = [(holder.clone(), Term::Kept)];
+    let drafts = [Draft::from(holder.clone())];
     let accept = |_: usize, _: &Record| Ok(());
-    let acquired = acquire_set(store, &wishes, vec![seen], pickers, accept, quarantine)?;
+    let acquired = acquire_set(store, &drafts, vec![seen], pickers, accept, quarantine)?;
     Ok(acquired.ok().and_then(|mut one| one.pop()))
 }
 
-/// Looks all of them up, for [`acquire_set`].
-pub(crate) fn look_for<D: Dir>(store: &Store<D>, wishes: &[(Holder, Term)]) -> Result<Vec<Lookup>> {
-    let look = |(holder, _): &(Holder, Term)| lookup_seal(store, holder);
-    wishes.iter().map(look).collect()
-}
-
-/// Returns the ports of all holders, and gives each one where it has none, for this term: all of
+/// Returns the ports of all the drafts' holders, and gives each one where it has none: all of
 /// them, or where that cannot be, no new one at all.
 ///
 /// `seen` are look-ups that the caller has made; that they may be outdated does no harm, for a
@@ -108,25 +101,24 @@ pub(crate) fn look_for<D: Dir>(store: &Store<D>, wishes: &[(Holder, Term)]) -> R
 /// commits that others may have been told.
 pub(crate) fn acquire_set<D: Dir, P: Picker>(
     store: &Store<D>,
-    wishes: &[(Holder, Term)],
+    drafts: &[Draft],
     seen: Vec<Lookup>,
     mut picker: impl FnMut(usize) -> Result<P>,
     accept: impl Fn(usize, &Record) -> Result<()>,
     quarantine: impl Fn() -> Result<D>,
 ) -> Result<Result<Vec<Acquired>, P>> {
     let mut seen: Vec<Option<Lookup>> = seen.into_iter().map(Some).collect();
-    let mut pickers: Vec<Option<P>> = wishes.iter().map(|_| None).collect();
-    let mut acquired: Vec<Option<Acquired>> = vec![None; wishes.len()];
+    let mut pickers: Vec<Option<P>> = drafts.iter().map(|_| None).collect();
+    let mut acquired: Vec<Option<Acquired>> = vec![None; drafts.len()];
     for _ in 0..ROUNDS_MAX {
         let mut claims = Vec::new();
-        for (at, (holder, term)) in wishes.iter().enumerate() {
+        for (at, draft) in drafts.iter().enumerate() {
             if acquired[at].is_some() {
                 continue;
             }
             let mut search = Search {
                 store,
-                holder,
-                term,
+                draft,
                 seen: seen[at].take(),
                 picker: &mut pickers[at],
                 new_picker: || picker(at),
@@ -164,9 +156,7 @@ pub(crate) fn acquire_set<D: Dir, P: Picker>(
 /// The first half for one holder: the port that it has, or a claim that is to be committed.
 struct Search<'a, D, P, N, Q> {
     store: &'a Store<D>,
-    holder: &'a Holder,
-    /// How long a new claim holds.
-    term: &'a Term,
+    draft: &'a Draft,
     seen: Option<Lookup>,
     picker: &'a mut Option<P>,
     new_picker: N,
@@ -182,7 +172,7 @@ enum Found<D: Dir> {
 
 impl<D: Dir, P: Picker, N: FnMut() -> Result<P>, Q: Fn() -> Result<D>> Search<'_, D, P, N, Q> {
     fn run(&mut self) -> Result<Found<D>> {
-        let (store, holder) = (self.store, self.holder);
+        let (store, holder) = (self.store, &self.draft.holder);
         for round in 0..ROUNDS_MAX {
             let found = match self.seen.take() {
                 Some(found) => found,
@@ -228,8 +218,8 @@ impl<D: Dir, P: Picker, N: FnMut() -> Result<P>, Q: Fn() -> Result<D>> Search<'_
 
     /// Claims the first of the picker's ports that can be had.
     fn claim(&mut self) -> Result<Found<D>> {
-        let (store, holder, term) = (self.store, self.holder, self.term);
-        let found = first_of(store, holder, self.picker()?, term)?;
+        let (store, draft) = (self.store, self.draft);
+        let found = first_of(store, draft, self.picker()?)?;
         Ok(found.map_or(Found::Exhausted, Found::Pending))
     }
 
@@ -244,13 +234,12 @@ impl<D: Dir, P: Picker, N: FnMut() -> Result<P>, Q: Fn() -> Result<D>> Search<'_
 /// Claims the first of the picker's ports that can be had; `None` where it knows none any more.
 pub(super) fn first_of<D: Dir>(
     store: &Store<D>,
-    holder: &Holder,
+    draft: &Draft,
     picker: &mut impl Picker,
-    term: &Term,
 ) -> Result<Option<Pending<D>>> {
     while let Some(port) = picker.next()? {
         let availability = |port| picker.availability(port);
-        let why = match claim(store, holder, port, term.clone(), availability)? {
+        let why = match claim(store, draft, port, availability)? {
             Attempt::Pending(pending) => return Ok(Some(pending)),
             Attempt::Taken => Rejection::Claimed,
             Attempt::Unusable(Availability::Denied) => Rejection::Denied,

@@ -6,8 +6,7 @@ use crate::error::{Corruption, Error, Op, Result};
 use crate::fs::Dir;
 use crate::net::Availability;
 use crate::port::Port;
-use crate::project::Holder;
-use crate::record::{LEN_MAX, Nonce, Record, claim_name};
+use crate::record::{Draft, LEN_MAX, Nonce, Record, claim_name};
 use crate::term::Term;
 
 use super::lookup::{hidden, is_claimed, read_claim, read_record};
@@ -46,22 +45,21 @@ pub(super) enum Committed<D: Dir> {
     Other,
 }
 
-/// Claims `port` for `holder`, if it is unclaimed and `availability` says that it is free.
+/// Claims `port` for the draft's holder, if it is unclaimed and `availability` says that it is free.
 ///
 /// It is asked after the claim was created: so no other portclaim asks for the same port
 /// at the same moment.
 pub(super) fn claim<D: Dir>(
     store: &Store<D>,
-    holder: &Holder,
+    draft: &Draft,
     port: Port,
-    term: Term,
     availability: impl FnOnce(Port) -> Result<Availability>,
 ) -> Result<Attempt<D>> {
     let dir = &store.ports;
     let name = claim_name(port);
     // A lease is not flushed: no process outlives a power cut.
-    let is_flushed = store.is_durable() && term != Term::Lease;
-    let record = Record::new(port, store.nonce()?, holder.clone()).with_term(term);
+    let is_flushed = store.is_durable() && draft.term != Term::Lease;
+    let record = draft.record(port, store.nonce()?);
     let Some(file) = create_locked(dir, &name)? else {
         return Ok(Attempt::Taken);
     };

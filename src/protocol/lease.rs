@@ -5,7 +5,7 @@ use crate::error::{Op, Result};
 use crate::fs::Dir;
 use crate::port::Port;
 use crate::project::Holder;
-use crate::record::{Record, claim_name};
+use crate::record::{Draft, Record, claim_name};
 use crate::term::Term;
 
 use super::acquire::{Picker, first_of};
@@ -39,7 +39,9 @@ pub(crate) fn lease<D: Dir>(
     holder: &Holder,
     picker: &mut impl Picker,
 ) -> Result<Option<Leased<D>>> {
-    Ok(first_of(store, holder, picker, &Term::Lease)?.map(Leased))
+    let mut draft = Draft::from(holder.clone());
+    draft.term = Term::Lease;
+    Ok(first_of(store, &draft, picker)?.map(Leased))
 }
 
 /// Returns the lease of `port` if somebody holds it. One that has ended is nobody's, and

@@ -50,7 +50,7 @@ mod tests;
 mod withdraw;
 
 pub(crate) use acquire::{
-    Acquired, Picker, Rejection, acquire, acquire_set, is_damaged, look_for, make_durable,
+    Acquired, Picker, Rejection, acquire, acquire_set, is_damaged, make_durable,
 };
 pub(crate) use claim::withdraw_dangling;
 pub(crate) use hand_over::{HandedOver, hand_over};

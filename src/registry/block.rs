@@ -1,6 +1,6 @@
 //! Blocks: ports in a row, one claim for each, under one name.
 
-use super::search::{Wanted, look_all};
+use super::search::{Wanted, drafts, look_all};
 use super::terms::reclaim_all;
 use super::{Registry, Request};
 use crate::claim::Claim;
@@ -13,7 +13,6 @@ use crate::port::{BLOCK_MAX, Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{Acquired, Lookup, ROUNDS_MAX, acquire_set, held, sweep};
 use crate::record::Record;
-use crate::term::Term;
 
 impl Registry {
     /// Returns `count` ports in a row, in ascending order, and gives them to the request's holder
@@ -128,7 +127,7 @@ impl Registry {
         range: PortRange,
         file: &Adopted,
     ) -> Result<Vec<Claim>> {
-        let wishes: Vec<(Holder, Term)> = members.iter().map(Request::wish).collect();
+        let drafts = drafts(members);
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let last = place.turn().last();
         let from = next_available(last, file.next_available(), range);
@@ -151,7 +150,7 @@ impl Registry {
                 let accept = |at: usize, record: &Record| requests[at].check_existing(record);
                 let seen = look_all(place, members)?;
                 let quarantine = || place.quarantine();
-                match acquire_set(&place.store, &wishes, seen, pick, accept, quarantine)? {
+                match acquire_set(&place.store, &drafts, seen, pick, accept, quarantine)? {
                     Ok(acquired) => {
                         place.turn().advance(last, row.last(), range);
                         return Ok(self.claims(acquired));

@@ -3,10 +3,11 @@
 use super::Registry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::Dir;
+use crate::fs::whereabouts::device;
 use crate::place::Place;
 use crate::project::{Holder, ProjectPath};
 use crate::protocol::{HandedOver, ROUNDS_MAX, hand_over, held, pause};
-use crate::record::Record;
+use crate::record::{Draft, Record};
 
 /// How many ports are handed over at once: each takes five open files, and a process may have as few as
 /// 256 of them.
@@ -69,6 +70,7 @@ impl Registry {
         new: &ProjectPath,
         moved: &mut Vec<Record>,
     ) -> Result<()> {
+        let device = device(new.as_path());
         for round in 0..ROUNDS_MAX {
             let all = self.records_of(old)?;
             for record in &all {
@@ -81,7 +83,16 @@ impl Registry {
             }
             let mut is_done = true;
             for some in all.chunks(AT_ONCE) {
-                let to = |record: &Record, nonce| record.moved(nonce, at(record.holder(), new));
+                let to = |record: &Record, nonce| {
+                    let holder = at(record.holder(), new);
+                    let term = record.term().clone();
+                    let draft = Draft {
+                        holder,
+                        term,
+                        device,
+                    };
+                    record.moved(nonce, draft)
+                };
                 match hand_over(&place.store, some, to)? {
                     HandedOver::Done(records) => moved.extend(records),
                     HandedOver::Occupied(there) => {

@@ -213,6 +213,7 @@ impl Options {
             "staging",
             "index",
             "quarantine",
+            "missing",
             "backups",
         ]
         .contains(&name)
@@ -360,10 +361,6 @@ impl Request {
             holder: self.holder.member(number),
             ..self.clone()
         }
-    }
-
-    pub(super) fn wish(&self) -> (Holder, Term) {
-        (self.holder.clone(), self.term.clone())
     }
 
     /// Refuses the port that the holder has, if another one is asked for.

@@ -4,18 +4,17 @@ use super::terms::{reclaim, reclaim_all};
 use super::{Registry, Request};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
+use crate::fs::whereabouts::device;
 use crate::migrate::{Adopted, Only};
 use crate::net::{Availability, probe};
 use crate::pick::RangePicker;
 use crate::place::Place;
 use crate::port::Port;
-use crate::project::Holder;
 use crate::protocol::{
     Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Swept, acquire_set, committed, leased,
-    look_for, marks, pause, sweep, sweep_port,
+    lookup_seal, marks, pause, sweep, sweep_port,
 };
-use crate::record::Record;
-use crate::term::Term;
+use crate::record::{Draft, Record};
 
 /// How often an exhausted range, or a port that is claimed, is tried: once more than others are
 /// given time to settle.
@@ -117,7 +116,7 @@ impl Registry {
         seen: Vec<Lookup>,
         file: &Adopted,
     ) -> Result<Vec<Acquired>> {
-        let wishes: Vec<(Holder, Term)> = requests.iter().map(Request::wish).collect();
+        let drafts = drafts(requests);
         let known = requests
             .iter()
             .map(|request| self.known_port(place, request, file))
@@ -125,7 +124,7 @@ impl Registry {
         let (written, spared) = (file.next_available(), file.spared());
         let quarantine = || place.quarantine();
         let mut seen = Some(seen);
-        let is_ours = |by: &Record| wishes.iter().any(|(holder, _)| holder == by.holder());
+        let is_ours = |by: &Record| drafts.iter().any(|draft| draft.holder == *by.holder());
         self.search(place, is_ours, |_| {
             for &port in known.iter().flatten() {
                 // Its own claim may be there, without its commit.
@@ -145,7 +144,7 @@ impl Registry {
                 None => look_all(place, requests)?,
             };
             let refuse = |at: usize, record: &Record| requests[at].check_existing(record);
-            let acquired = acquire_set(&place.store, &wishes, seen, pick, refuse, quarantine)?;
+            let acquired = acquire_set(&place.store, &drafts, seen, pick, refuse, quarantine)?;
             Ok(match acquired {
                 Ok(acquired) => Found::This(acquired),
                 Err(pick) => Found::Exhausted(pick),
@@ -210,9 +209,31 @@ impl Registry {
     }
 }
 
+/// Returns what the requests' records are to say. It is looked where each project lies: not
+/// earlier, for most who ask have a port, and no use for that.
+pub(super) fn drafts(requests: &[Request]) -> Vec<Draft> {
+    let mut drafts: Vec<Draft> = Vec::with_capacity(requests.len());
+    for Request { holder, term, .. } in requests {
+        // Most often all of them are one project's.
+        let known = drafts
+            .last()
+            .filter(|last| last.holder.project() == holder.project());
+        let device = match known {
+            Some(last) => last.device,
+            None => device(holder.project().as_path()),
+        };
+        drafts.push(Draft {
+            holder: holder.clone(),
+            term: term.clone(),
+            device,
+        });
+    }
+    drafts
+}
+
 pub(super) fn look_all(place: &Place, requests: &[Request]) -> Result<Vec<Lookup>> {
-    let wishes: Vec<(Holder, Term)> = requests.iter().map(Request::wish).collect();
-    look_for(&place.store, &wishes)
+    let look = |request: &Request| lookup_seal(&place.store, &request.holder);
+    requests.iter().map(look).collect()
 }
 
 /// Sweeps the claim of a port that is wanted; `false` where nothing comes of waiting any more.

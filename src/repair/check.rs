@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use super::{FindingKind, Report, hints};
+use super::{FindingKind, Report, hints, missing};
 use crate::error::{Corruption, Error, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
@@ -30,6 +30,7 @@ pub(super) fn all(registry: &Registry, report: &mut Report) -> Result<()> {
     check_commits(place, report)?;
     check_staging(place, report)?;
     hints::check(place, report)?;
+    missing::check(place, report)?;
     check_index(registry, place, report)
 }
 
@@ -81,7 +82,7 @@ fn check_filesystem(place: &Place, report: &mut Report) {
     }
 }
 
-fn check_meta(path: Utf8PathBuf, meta: Meta, allowed: u32, report: &mut Report) {
+pub(super) fn check_meta(path: Utf8PathBuf, meta: Meta, allowed: u32, report: &mut Report) {
     let user = rustix::process::geteuid().as_raw();
     if meta.user != user {
         report.add(

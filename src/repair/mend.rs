@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::check::{commit_damage, inspect, is_key, names};
-use super::hints;
+use super::{hints, missing};
 use crate::error::{Corruption, ErrorKind, Op, Result};
 use crate::fs::os::OsDir;
 use crate::index::{self, Document, is_staged_name};
@@ -221,7 +221,7 @@ fn mend_foreign(place: &Place) -> Result<()> {
     for (name, _) in hints::foreign(&place.store.index)? {
         move_away(place, &place.store.index, &name)?;
     }
-    Ok(())
+    missing::mend(place, |dir, name| move_away(place, dir, name))
 }
 
 fn move_away(place: &Place, dir: &OsDir, name: &str) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::registry::Registry;
 mod check;
 mod hints;
 mod mend;
+mod missing;
 
 /// What sort of thing was found. The order is that of the list, and says nothing.
 ///

@@ -18,6 +18,7 @@ mod harness;
 mod library;
 mod merge;
 mod moves;
+mod prune;
 mod readme;
 mod registry_file;
 mod run;

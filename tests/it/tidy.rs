@@ -24,10 +24,11 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["fs", "net", "protocol", "index", "place", "pick", "migrate"],
     ),
     ("claim", &["fs", "net", "protocol", "registry"]),
+    ("prune", &["fs", "net", "protocol", "place", "registry"]),
     (
         "repair",
         &[
-            "fs", "net", "protocol", "index", "place", "migrate", "registry",
+            "fs", "net", "protocol", "index", "place", "migrate", "registry", "prune",
         ],
     ),
     (

@@ -3,13 +3,12 @@
 use loom::thread;
 
 use super::super::testing::{Fixed, held, holder, port, ports, quarantine, store, take};
-use super::super::{Acquired, Store, acquire_set, lease, leased, look_for, sweep};
+use super::super::{Acquired, Store, acquire_set, lease, leased, lookup, sweep};
 use super::explore;
 use crate::error::{Error, ErrorKind};
 use crate::fs::sim::{Fault, SimDir};
 use crate::port::Port;
-use crate::record::Record;
-use crate::term::Term;
+use crate::record::{Draft, Record};
 
 fn a_lease_and_a_sweep(faults: &'static [Fault]) {
     explore(Some(3), || {
@@ -74,11 +73,12 @@ fn the_end_of_a_lease_needs_the_lock_and_the_name() {
 /// Returns the ports of these projects, which are given together; `None` where that cannot be.
 /// In a row, a project that has another port than the first of its list is refused.
 fn take_all(store: &Store<SimDir>, wanted: &[(&str, &[u16])], in_a_row: bool) -> Option<Vec<u16>> {
-    let wishes: Vec<_> = wanted
+    let drafts: Vec<Draft> = wanted
         .iter()
-        .map(|(project, _)| (holder(project), Term::Kept))
+        .map(|(project, _)| Draft::from(holder(project)))
         .collect();
-    let seen = look_for(store, &wishes).expect("look");
+    let look = |draft: &Draft| lookup(store, &draft.holder).expect("look");
+    let seen = drafts.iter().map(look).collect();
     let picker = |at: usize| Ok(Fixed::new(wanted[at].1));
     let accept = |at: usize, record: &Record| {
         if in_a_row && record.port().get() != wanted[at].1[0] {
@@ -86,7 +86,7 @@ fn take_all(store: &Store<SimDir>, wanted: &[(&str, &[u16])], in_a_row: bool) ->
         }
         Ok(())
     };
-    let acquired = match acquire_set(store, &wishes, seen, picker, accept, quarantine) {
+    let acquired = match acquire_set(store, &drafts, seen, picker, accept, quarantine) {
         Err(error) if error.kind() == ErrorKind::HasAnother => return None,
         acquired => acquired.expect("acquire").ok()?,
     };
