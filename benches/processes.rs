@@ -69,28 +69,7 @@ fn main() {
             &format!("a project that has its port, {} claims", claims + 1),
             commands,
         );
-        let (binary, directory, home, floor) = (&portclaim, &project, &home, &nothing);
-        let run = |flags: &'static [&'static str]| -> Prepare<'_> {
-            Box::new(move |_| {
-                let mut command = Command::new(binary);
-                command.arg("run").args(flags).arg("--").arg(floor);
-                command.current_dir(directory).env("HOME", home);
-                command.env("INTERCEPTOR_PORT_MIN", "8000");
-                command
-            })
-        };
-        let runs = vec![
-            (
-                "true",
-                Box::new(|_: usize| Command::new(&nothing)) as Prepare<'_>,
-            ),
-            ("run -- true", run(&[])),
-            ("run --lease -- true", run(&["--lease"])),
-        ];
-        compare(
-            &format!("a command that is run, {} claims", claims + 1),
-            runs,
-        );
+        run_commands(&portclaim, &nothing, &home, &project, claims);
     }
 
     for claims in [0, 1_000] {
@@ -161,6 +140,31 @@ fn main() {
             );
         }
     }
+}
+
+/// What `run` adds to a command that does nothing.
+fn run_commands(binary: &Path, floor: &Path, home: &Path, directory: &Path, claims: usize) {
+    let run = |flags: &'static [&'static str]| -> Prepare<'_> {
+        Box::new(move |_| {
+            let mut command = Command::new(binary);
+            command.arg("run").args(flags).arg("--").arg(floor);
+            command.current_dir(directory).env("HOME", home);
+            command.env("INTERCEPTOR_PORT_MIN", "8000");
+            command
+        })
+    };
+    let runs = vec![
+        (
+            "true",
+            Box::new(|_: usize| Command::new(floor)) as Prepare<'_>,
+        ),
+        ("run -- true", run(&[])),
+        ("run --lease -- true", run(&["--lease"])),
+    ];
+    compare(
+        &format!("a command that is run, {} claims", claims + 1),
+        runs,
+    );
 }
 
 /// Where the search path has `program`.

@@ -31,7 +31,7 @@ pub enum Term {
     Ttl(u64),
     /// As long as this process lives. It ends only when somebody wants the port afterwards, the
     /// process is known to be dead, and nobody listens on the port.
-    Owner(Owner),
+    Owner(Box<Owner>),
 }
 
 /// A process, told from every other one that has, had or will have its number.

@@ -346,12 +346,12 @@ impl Request {
     /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
     /// let owner = Owner::of(std::process::id())?;
     /// let claim = registry.claim(&Request::new(shop).owned_by(owner.clone()))?;
-    /// assert_eq!(*claim.record().term(), Term::Owner(owner));
+    /// assert_eq!(*claim.record().term(), Term::Owner(Box::new(owner)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn owned_by(mut self, owner: Owner) -> Request {
-        self.term = Term::Owner(owner);
+        self.term = Term::Owner(Box::new(owner));
         self
     }
 
