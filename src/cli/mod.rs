@@ -1,5 +1,6 @@
 //! The command line: sees only what the library makes public.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -58,12 +59,12 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     }
     let settings = Settings::resolve(cli)?;
     let registry = settings.open()?;
-    settings::warn_of_filesystem(&registry)?;
+    // Of a directory that the command is yet to make, nothing is known before.
+    let is_unknown = Cell::new(!settings::warn_of_filesystem(&registry)?);
+    let tell = || tell(&settings, &registry, &is_unknown);
     let answer = match &cli.command {
         // Everything is told before, because the command does not come back.
-        Command::Run(args) => {
-            run::run(&registry, args, || tell(&settings, &registry)).map(Outcome::Code)
-        }
+        Command::Run(args) => run::run(&registry, args, &tell).map(Outcome::Code),
         Command::Allocate {
             target,
             count,
@@ -94,12 +95,16 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
             Ok(Outcome::Yes)
         }
     };
-    tell(&settings, &registry);
+    tell();
     answer
 }
 
 /// Tells what the command met, and sees to it that a long registry file follows.
-fn tell(settings: &Settings, registry: &Registry) {
+fn tell(settings: &Settings, registry: &Registry, is_filesystem_unknown: &Cell<bool>) {
+    if is_filesystem_unknown.take() {
+        // What keeps it from being known, the command has told.
+        let _ = settings::warn_of_filesystem(registry);
+    }
     let mut notices = registry.take_notices();
     let count = notices.len();
     notices.retain(|notice| !matches!(notice, Notice::IndexDeferred { .. }));

@@ -67,10 +67,11 @@ impl Settings {
     }
 }
 
-/// Warns of a registry on a file system whose locks cannot be trusted.
-pub(super) fn warn_of_filesystem(registry: &Registry) -> Result<(), Failure> {
+/// Warns of a registry on a file system whose locks cannot be trusted. Returns whether its
+/// directory is there.
+pub(super) fn warn_of_filesystem(registry: &Registry) -> Result<bool, Failure> {
     let Some(filesystem) = registry.filesystem()? else {
-        return Ok(());
+        return Ok(false);
     };
     if !filesystem.locks() && variable("PORTCLAIM_NO_NFS_WARNING").is_none_or(|value| value != "1")
     {
@@ -84,7 +85,7 @@ pub(super) fn warn_of_filesystem(registry: &Registry) -> Result<(), Failure> {
             Some("use --registry with a file on a local disk, or set PORTCLAIM_NO_NFS_WARNING=1"),
         );
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Returns whether standard output is a terminal: tables and colour only there.

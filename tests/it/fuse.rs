@@ -39,8 +39,7 @@ trap 'umount "$HOME/at"' EXIT
 /// Asks everything that tells of the file system.
 const ASK: &str = r#"
 registry="$HOME/at/registry/port_registry.json"
-# Of a registry whose directory is not there yet, nothing is known.
-mkdir shop "$HOME/at/registry"
+mkdir shop
 say() { echo "== $*"; "$portclaim" --registry "$registry" "$@" 2>&1 || echo "exit code $?"; }
 say allocate shop
 say show shop
