@@ -1,8 +1,7 @@
 //! See `checks::path`.
 #![no_main]
 
-#[path = "../checks.rs"]
-#[expect(dead_code, reason = "one target, one check")]
+#[path = "../checks/mod.rs"]
 mod checks;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::path(data));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-#[path = "../../fuzz/checks.rs"]
+#[path = "../../fuzz/checks/mod.rs"]
 mod checks;
 
 fn replay(target: &str, check: fn(&[u8])) {
@@ -21,16 +21,31 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
+fn any_bytes_as_a_path() {
+    replay("path", checks::path);
+}
+
+#[test]
+fn any_bytes_as_a_claim_and_its_commit() {
+    replay("record", checks::record);
+}
+
+#[test]
 fn any_bytes_as_the_registry_file() {
     replay("registry_file", checks::registry_file);
 }
 
 #[test]
-fn any_bytes_as_claims_and_commits() {
-    replay("claim_files", checks::claim_files);
+fn a_registry_file_that_somebody_left() {
+    replay("take_over", checks::take_over);
 }
 
 #[test]
-fn any_bytes_as_a_path() {
-    replay("path", checks::path);
+fn a_directory_in_which_anything_lies() {
+    replay("registry_directory", checks::registry_directory);
+}
+
+#[test]
+fn programs_of_operations() {
+    replay("operations", checks::operations);
 }

@@ -1,0 +1,7 @@
+//! See `checks::record`.
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::record(data));
