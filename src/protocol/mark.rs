@@ -246,6 +246,8 @@ fn lock_free<D: Dir>(dir: &D, name: &str) -> Result<Option<D::File>> {
     let file = match dir.open(name) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // No regular file, and so no mark.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
         Err(error) => return Err(error).at(Op::Open, dir, name),
     };
     Ok(dir.try_lock(&file).at(Op::Lock, dir, name)?.then_some(file))
@@ -339,6 +341,8 @@ fn remove<D: Dir>(dir: &D, marks: &[Marked]) -> Result<()> {
         match dir.remove(&mark.name) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Somebody's: a repair moves it aside.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {}
             Err(error) => return Err(error).at(Op::Remove, dir, &mark.name),
         }
     }

@@ -153,6 +153,8 @@ pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
             match dir.remove(&name) {
                 Ok(()) => removed += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                // Somebody's: a repair moves it aside.
+                Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {}
                 Err(error) => return Err(error).at(Op::Remove, dir, &name),
             }
         }

@@ -202,18 +202,15 @@ fn mend_dangling(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Moves files that are not portclaim's out of its directories. A name that is not UTF-8
-/// cannot be told from others here, and stays.
+/// Moves what is not portclaim's out of its directories: files by their names, and whatever is no
+/// regular file. A name that is not UTF-8 cannot be told from others here, and stays.
 fn mend_foreign(place: &Place) -> Result<()> {
-    let dirs = [
-        &place.store.ports,
-        &place.store.projects,
-        &place.store.staging,
-    ];
-    for dir in dirs {
+    let [ports, projects, staging, _] = place.own_dirs();
+    for dir in [ports, projects, staging] {
         for name in names(dir)? {
             let is_own = is_own_name(&name) || is_key(&name);
-            if !is_own {
+            let is_special = inspect(dir, &name)?.is_some_and(|meta| !meta.is_file);
+            if !is_own || is_special && name != ESTABLISHED {
                 move_away(place, dir, &name)?;
             }
         }
