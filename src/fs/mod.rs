@@ -16,6 +16,20 @@ pub(crate) mod slot;
 mod special;
 pub(crate) mod whereabouts;
 
+/// Longest name of a file, bytes: on every file system that allows as much.
+const NAME_LEN_MAX: usize = 255;
+
+/// Returns the name under which a file goes where others of its name may lie: the first under its
+/// own, later ones with a number, for which the longest names make room.
+pub(crate) fn numbered(name: &str, number: u32) -> String {
+    if number == 0 {
+        return name.to_owned();
+    }
+    let tail = format!(".{number}");
+    let len = name.floor_char_boundary(NAME_LEN_MAX - tail.len());
+    format!("{}{tail}", &name[..len])
+}
+
 /// What the protocol needs of a directory. One call is one step: between two calls, any
 /// other process may act. The real directory ([`os::OsDir`]) and a simulated one
 /// (`sim::SimDir`, in tests) run the same protocol code.

@@ -5,8 +5,8 @@ use std::io;
 use rustix::fs::{self, AtFlags, FlockOperation};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::Dir;
 use super::os::OsDir;
+use super::{Dir, numbered};
 
 /// Most things of one name that are moved aside.
 const SPECIALS_MAX: u32 = 10_000;
@@ -49,11 +49,7 @@ impl OsDir {
             name.to_owned()
         };
         for number in 0..SPECIALS_MAX {
-            let new = if number == 0 {
-                name.to_owned()
-            } else {
-                format!("{name}.{number}")
-            };
+            let new = numbered(name, number);
             match self.rename_new(&from, to, &new) {
                 Ok(()) if !is_dir && to.inspect(&new)?.is_file => {
                     to.publish(&new, self, name)?;

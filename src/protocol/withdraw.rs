@@ -1,7 +1,7 @@
 //! Takes exactly one file out of a directory: POSIX has no conditional unlink, this is one.
 
 use crate::error::{Op, Result};
-use crate::fs::Dir;
+use crate::fs::{Dir, numbered};
 
 use super::Context;
 
@@ -103,11 +103,7 @@ pub(super) fn take_out<D: Dir>(dir: &D, name: &str, aside: &Aside<'_, D>) -> Res
 /// Moves a file to `to` and never over another one.
 pub(crate) fn set_aside<D: Dir>(dir: &D, name: &str, to: &D) -> Result<Withdrawal> {
     for number in 0..NUMBERS_MAX {
-        let new = if number == 0 {
-            name.to_owned()
-        } else {
-            format!("{name}.{number}")
-        };
+        let new = numbered(name, number);
         match dir.publish(name, to, &new) {
             Ok(()) => return Ok(Withdrawal::Done),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
