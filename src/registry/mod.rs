@@ -480,7 +480,8 @@ impl Registry {
         Ok(self.inner.place.get_or_init(|| place))
     }
 
-    /// The same, and creates it where there is a registry file that is to be taken over.
+    /// The same, and creates it where there is a registry file that is to be taken over, or claims
+    /// without the other directories: whoever copies files may leave out what is empty.
     pub(crate) fn place_with_file(&self) -> Result<Option<&Place>> {
         if let Some(place) = self.place()? {
             return Ok(Some(place));
@@ -490,11 +491,16 @@ impl Registry {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(Op::Open, &self.inner.root, error)),
         };
-        match root.inspect(&self.inner.options.file_name) {
-            Ok(_) => self.place_for_writing().map(Some),
+        let there = |name: &str| match root.inspect(name) {
+            Ok(meta) => Ok(Some(meta)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(Op::Inspect, self.index_path(), error)),
+            Err(error) => Err(Error::io(Op::Inspect, root.path().join(name), error)),
+        };
+        let is_dir = |name| Ok(there(name)?.is_some_and(|meta| meta.is_dir));
+        if there(self.file_name())?.is_some() || is_dir("ports")? && is_dir("projects")? {
+            return self.place_for_writing().map(Some);
         }
+        Ok(None)
     }
 
     pub(crate) fn file_name(&self) -> &str {
