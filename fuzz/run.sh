@@ -56,7 +56,8 @@ for name in "$@"; do
     printf '%-20s %10s executions %8s/s  %s\n' "$name" "$(figure number_of_executed_units)" \
         "$(figure average_exec_per_sec)" "$result"
     if [ "$result" = FAILED ]; then
-        tail -n 60 "$log"
+        grep -m 1 -A 3 'panicked at' "$log" || true
+        grep -E 'SUMMARY|Test unit written' "$log" || true
     fi
     rm -rf "$scratch/tmp/$name"
 done

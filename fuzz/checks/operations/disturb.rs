@@ -50,9 +50,10 @@ impl Play {
 
     /// The Python system notes a mapping, in the file as it is: if neither has a claim, it is one.
     fn write_mapping(&mut self, project: usize, number: usize) {
-        let text = fs::read(self.ground.file()).unwrap_or_default();
-        let mut file: Value = serde_json::from_slice(&text)
-            .unwrap_or_else(|_| json!({"version": "1.0", "mappings": {}, "next_available": 8888}));
+        if self.is_outdated(number) {
+            return;
+        }
+        let mut file = self.read_file();
         file["mappings"][PROJECTS[project]] = port(number).get().into();
         self.put("port_registry.json", file.to_string().as_bytes());
         listed(&self.registry);
@@ -66,6 +67,21 @@ impl Play {
         if self.model.holder_of(port(number)).is_none() {
             self.put(&format!("ports/{}.claim", port(number)), bytes);
         }
+    }
+
+    /// Returns whether an older copy of the file shows a port that was released since: whoever
+    /// writes there takes it for another's.
+    fn is_outdated(&self, number: usize) -> bool {
+        let file = self.read_file();
+        let mut shown = file["mappings"].as_object().into_iter().flatten();
+        let is_shown = shown.any(|(_, shown)| *shown == port(number).get());
+        is_shown && self.model.holder_of(port(number)).is_none()
+    }
+
+    fn read_file(&self) -> Value {
+        let text = fs::read(self.ground.file()).unwrap_or_default();
+        serde_json::from_slice(&text)
+            .unwrap_or_else(|_| json!({"version": "1.0", "mappings": {}, "next_available": 8888}))
     }
 
     /// Somebody removes a project's claim, and the registry file shows that.

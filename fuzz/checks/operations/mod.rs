@@ -1,6 +1,6 @@
 //! Programs of operations and disturbances, against a map. (README.md lists the instructions.)
 
-use portclaim::{ErrorKind, FindingKind, Port, PortRange, Record, Registry, Request};
+use portclaim::{ErrorKind, FindingKind, Port, PortRange, Record, Registry, Report, Request};
 
 use super::ground::{self, FIRST_PORT, Ground, holder, listed, port};
 use super::lines::{Line, lines};
@@ -82,7 +82,7 @@ impl Play {
                 self.registry.port_state(wanted).expect("reads");
             }
             b'm' => {
-                self.registry.repair().expect("repairs");
+                self.repair();
             }
             b'i' => {
                 self.registry.refresh_index().expect("writes");
@@ -169,6 +169,13 @@ impl Play {
         }
     }
 
+    /// A repair believes the file where a claim is torn, for that is what a power cut leaves. So an
+    /// older copy of it goes first.
+    fn repair(&self) -> Report {
+        self.registry.refresh_index().expect("writes");
+        self.registry.repair().expect("repairs")
+    }
+
     fn expect_held(&self) {
         let held = listed(&self.registry);
         let held: Vec<(Port, &str)> = held
@@ -180,7 +187,7 @@ impl Play {
 
     fn end(mut self) {
         self.registry = self.ground.open();
-        let report = self.registry.repair().expect("repairs");
+        let report = self.repair();
         let machine = [FindingKind::NetworkFilesystem, FindingKind::EphemeralRange];
         for finding in report.findings {
             assert!(
