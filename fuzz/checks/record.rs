@@ -29,6 +29,8 @@ struct Said {
 
 impl Said {
     fn read(bytes: &[u8]) -> Option<Said> {
+        // What does not end is torn, whatever it says.
+        let bytes = bytes.strip_suffix(b"\n")?;
         // Spelled as an array it is no record of portclaim's, but says the same.
         let [format, port, nonce, project, service] = match serde_json::from_slice(bytes).ok()? {
             Value::Array(values) => values.try_into().ok()?,
