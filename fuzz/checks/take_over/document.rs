@@ -337,7 +337,7 @@ fn own_note(sort: u8, mappings: &[Entry]) -> (String, Option<BTreeSet<Port>>) {
     let mut check = hex(&hash.finalize()[..8]);
     match sort {
         b's' => {}
-        b'w' => check = "0123456789abcdef".to_owned(),
+        b'w' => check.replace_range(.., "0123456789abcdef"),
         b'p' => ports = ports.into_iter().step_by(2).collect(),
         b'f' => return (r#"{"format":2,"ports":"61200"}"#.to_owned(), None),
         b'n' => return (r#"{"format":1,"ports":61200}"#.to_owned(), None),
