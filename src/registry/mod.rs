@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::claim::Claim;
 use crate::error::{Error, Op, Result};
+use crate::fs::Dir;
 use crate::fs::mount::Filesystem;
 use crate::fs::os::OsDir;
 use crate::migrate::{self, Adopted};
