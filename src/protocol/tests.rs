@@ -182,6 +182,36 @@ fn a_claim_that_cannot_be_locked_is_removed_and_no_other_one() {
 }
 
 #[test]
+fn a_commit_that_dangles_no_more_is_not_withdrawn() {
+    for is_released in [false, true] {
+        let [store] = store(&[]);
+        acquired(&store, "/a", &[1]);
+        // What another process is about to hand over.
+        let new = Record::new(port(1), Nonce::from_bytes([7; 16]), holder("/b"));
+        store.projects.put(holder("/b").key(), &new.encode());
+        let (unwatched, line) = (store.ports.clone(), new.encode());
+        let handed_over: Probe = Rc::new(move |step| {
+            // The commit was read, and its claim: now it has one.
+            if (step.call, step.dir) == ("lock", "projects") {
+                unwatched.put("1.claim", &line);
+            }
+            Verdict::Go
+        });
+        let store = Store {
+            projects: store.projects.watched(&handed_over),
+            ..store
+        };
+        if is_released {
+            let released = release(&store, &holder("/b"), None, None);
+            assert_eq!(released.expect("release"), Released::Done(new));
+        } else {
+            let existing = acquired(&store, "/b", &[2]);
+            assert_eq!(existing, Some(Acquired::Existing(new)));
+        }
+    }
+}
+
+#[test]
 fn a_commit_of_a_later_format_is_an_error_and_stays() {
     let [store] = store(&[]);
     store.projects.put(holder("/a").key(), b"{\"format\":2}\n");

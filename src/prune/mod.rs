@@ -137,7 +137,8 @@ impl Registry {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry, or what it knows of missing
     /// directories, cannot be read or written; with `Unsupported` as its source where locks are not used
     /// ([`Filesystem::locks`](crate::Filesystem::locks)): such a registry may be other machines' as well,
-    /// whose directories cannot be seen from here. [`Prune::force`] works there too.
+    /// whose directories cannot be seen from here. [`Prune::force`] works there too. Otherwise as
+    /// [`Registry::release`]: where it fails in the middle, some ports were given back.
     ///
     /// # Races
     ///
@@ -174,9 +175,9 @@ impl Registry {
         if let Some(project) = &prune.forced {
             projects.retain(|there, _| there == project);
             let forced = projects.into_iter();
-            return Ok(forced
+            return forced
                 .map(|(project, records)| self.prune_forced(prune, project, records))
-                .collect());
+                .collect();
         }
         if !place.root.has_locks() {
             let why = "file locks are not used on this file system: the registry may be another machine's as well, and \
@@ -237,7 +238,7 @@ impl Registry {
                 match (since, used(&records)) {
                     (_, Some(port)) => Fate::Kept(Kept::InUse(port)),
                     (Some(since), None) if now.saturating_sub(since) >= long => {
-                        self.remove(prune, &records, || is_missing(&project, &records).is_ok())
+                        self.remove(prune, &records, || is_missing(&project, &records).is_ok())?
                     }
                     (since, None) => Fate::Missing {
                         since: since.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)),
@@ -257,28 +258,33 @@ impl Registry {
         }))
     }
 
-    fn prune_forced(&self, prune: &Prune, project: ProjectPath, records: Vec<Record>) -> Pruned {
+    fn prune_forced(
+        &self,
+        prune: &Prune,
+        project: ProjectPath,
+        records: Vec<Record>,
+    ) -> Result<Pruned> {
         let is_gone = || !matches!(look(project.as_path()), Whereabouts::There);
         let fate = match used(&records) {
             _ if !is_gone() => Fate::Kept(Kept::There),
             Some(port) => Fate::Kept(Kept::InUse(port)),
-            None => self.remove(prune, &records, is_gone),
+            None => self.remove(prune, &records, is_gone)?,
         };
-        Pruned {
+        Ok(Pruned {
             project,
             records,
             fate,
-        }
+        })
     }
 
     /// Releases exactly these claims, if the directory is `still` not there. The last ports of a block go
     /// first: what is left is a shorter block.
-    fn remove(&self, prune: &Prune, records: &[Record], still: impl Fn() -> bool) -> Fate {
+    fn remove(&self, prune: &Prune, records: &[Record], still: impl Fn() -> bool) -> Result<Fate> {
         if prune.is_dry {
-            return Fate::Removed;
+            return Ok(Fate::Removed);
         }
         if !still() {
-            return Fate::Kept(Kept::There);
+            return Ok(Fate::Kept(Kept::There));
         }
         let mut fate = Fate::Kept(Kept::Again);
         for record in records.iter().rev() {
@@ -286,10 +292,10 @@ impl Registry {
                 Ok(()) => fate = Fate::Removed,
                 // It has been released, and perhaps claimed again.
                 Err(error) if error.kind() == ErrorKind::Superseded => {}
-                Err(error) => return Fate::Kept(Kept::Failed(error.with_cause())),
+                Err(error) => return Err(error),
             }
         }
-        fate
+        Ok(fate)
     }
 }
 

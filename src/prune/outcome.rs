@@ -86,8 +86,6 @@ pub enum Kept {
     InUse(Port),
     /// Its claims were released by somebody else meanwhile, and perhaps made again.
     Again,
-    /// They could not be released, for this reason.
-    Failed(String),
 }
 
 impl Kept {
@@ -109,7 +107,6 @@ impl Kept {
             Kept::Unclear(_) => "unclear",
             Kept::InUse(_) => "in-use",
             Kept::Again => "again",
-            Kept::Failed(_) => "failed",
         }
     }
 }
@@ -127,7 +124,6 @@ impl fmt::Display for Kept {
             Kept::Unclear(why) => write!(f, "it cannot be looked for: {why}"),
             Kept::InUse(port) => write!(f, "a program uses port {port}"),
             Kept::Again => f.write_str("its ports were given back by somebody else"),
-            Kept::Failed(why) => write!(f, "its ports could not be given back: {why}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A registry on a file system that a program serves: sshfs, or one that bears its name.
 
 use camino::Utf8Path;
-use portclaim::{Filesystem, Holder, ProjectPath, Registry, Request};
+use portclaim::{Fate, Filesystem, Holder, Kept, ProjectPath, Prune, Registry, Request};
 
 use crate::harness::{Test, skip};
 
@@ -166,7 +166,22 @@ fn the_library_tells(root: &Utf8Path) {
         .claim(&Request::new(held.holder().clone()))
         .expect("its port");
     assert!(!again.is_new());
+    // What needs locks, or to know that the registry is this machine's alone, is refused.
     let other = ProjectPath::from_normal("/nowhere").expect("a path");
+    let prune = Prune::new(std::time::SystemTime::UNIX_EPOCH);
+    for error in [
+        registry.move_project(held.project(), &other).map(drop),
+        registry.prune(&prune).map(drop),
+    ] {
+        let error = error.expect_err("it is refused");
+        let cause = error.io_error().map(std::io::Error::kind);
+        assert_eq!(cause, Some(std::io::ErrorKind::Unsupported), "{error}");
+    }
+    let forced = registry.prune(&prune.force(held.project().clone()));
+    assert_eq!(
+        forced.expect("it is looked for")[0].fate,
+        Fate::Kept(Kept::There)
+    );
     let other = registry
         .claim(&Request::new(Holder::new(other)).within(registry.range()))
         .expect("a port");

@@ -23,6 +23,7 @@ pub(crate) enum Verb {
     Allocate,
     Remove,
     Move,
+    Prune,
     Reset,
     Mend,
     List,
@@ -72,6 +73,7 @@ impl Scenario {
             Verb::Allocate => vec!["allocate", &self.subject],
             Verb::Remove => vec!["remove", &self.subject],
             Verb::Move => vec!["move", &self.subject, &self.target],
+            Verb::Prune => vec!["prune", "--older-than", "0s"],
             Verb::Reset => vec!["reset", "--yes"],
             Verb::Mend => vec!["doctor", "--fix"],
             Verb::List => vec!["list"],
@@ -159,7 +161,11 @@ impl Builder {
 
     /// Has the program write the registry file as things are.
     fn settle(&self) {
-        let call = command(&["index"], &self.dir, (self.first, self.first + PORTS - 1));
+        self.run(&["index"]);
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        let call = command(arguments, &self.dir, (self.first, self.first + PORTS - 1));
         let done = process::run(Command::new(&call[0]).args(&call[1..])).expect("it ends");
         assert_eq!(done.code, Some(0), "{done:?}");
     }
@@ -224,6 +230,7 @@ pub(crate) fn all(work: &Path) -> Vec<Scenario> {
         contended(begin("contended")),
         with_shop(begin("remove")).build("remove", Verb::Remove),
         with_shop(begin("move")).build("move", Verb::Move),
+        prune(begin("prune")),
         reset(begin("reset")),
         mend(begin("mend")),
         take_over(begin("take-over"), "take-over", Verb::Allocate),
@@ -278,6 +285,20 @@ fn contended(builder: Builder) -> Scenario {
     Scenario {
         narrow,
         ..builder.build("contended", Verb::Allocate)
+    }
+}
+
+/// The project's directory was deleted, and an earlier run has seen that.
+fn prune(builder: Builder) -> Scenario {
+    let builder = with_others(builder);
+    builder.allocate("deleted", 2);
+    let subject = builder.project("deleted");
+    fs::remove_dir(&subject).expect("it is empty");
+    builder.run(&["prune", "--older-than", "0s"]);
+    Scenario {
+        subject,
+        extras: &["missing"],
+        ..builder.build("prune", Verb::Prune)
     }
 }
 

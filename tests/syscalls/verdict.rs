@@ -181,6 +181,14 @@ impl Judge<'_> {
             Verb::Move => before
                 .get(subject)
                 .is_some_and(|port| done.stdout == format!("{port} {subject} -> {target}\n")),
+            // What it could not be sure of, it says.
+            Verb::Prune => before.get(subject).is_some_and(|port| {
+                let removed = format!("removed {subject} {port}\n");
+                let unsure = ["kept", "missing"].map(|word| format!("{word} {subject} {port}: "));
+                done.stdout.contains(&removed)
+                    || unsure.iter().any(|begin| done.stdout.contains(begin))
+                    || self.is_denied && done.stdout.is_empty()
+            }),
             Verb::Reset => done.stdout.starts_with("released "),
             Verb::Mend => !done.stdout.is_empty(),
             // One that cannot be read is told of.
@@ -231,7 +239,7 @@ impl Judge<'_> {
                 Some(there) => there == port,
                 None => match verb {
                     Verb::Reset => true,
-                    Verb::Remove => project == subject,
+                    Verb::Remove | Verb::Prune => project == subject,
                     Verb::Move => project == subject && now.get(target) == Some(port),
                     _ => false,
                 },
@@ -255,6 +263,7 @@ impl Judge<'_> {
             let is_gone = match verb {
                 Verb::Remove => !now.contains_key(subject),
                 Verb::Move => now.contains_key(target),
+                Verb::Prune => !now.contains_key(subject) || !done.stdout.contains("removed "),
                 Verb::Reset => now.is_empty() || self.is_denied,
                 _ => true,
             };
