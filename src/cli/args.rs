@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use portclaim::Port;
 
 /// Gives every project a stable port of its own, and never one port to two
@@ -89,6 +89,11 @@ pub(super) enum Command {
     /// command's arguments are replaced. portclaim becomes the command: signals and exit status are
     /// its own.
     Run(RunArgs),
+    /// Print the project's ports as variables, for other programs
+    ///
+    /// `PORT` of the unnamed service, `WEB_PORT` of the service web; of ports in a row the first and
+    /// `PORT_COUNT`; and `PORTCLAIM_PROJECT`, the project's path.
+    Env(EnvArgs),
     /// List all projects that have a port
     List,
     /// Give the project's port back; with it, the others of its block
@@ -220,6 +225,39 @@ pub(super) struct PruneArgs {
     /// Only this project, at once and wherever it lay
     #[arg(long, value_name = "PATH", value_parser = any_path())]
     pub(super) force: Option<PathBuf>,
+}
+
+/// What `env` is told.
+#[derive(Args)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct EnvArgs {
+    /// The project's directory [default: the current one]
+    #[arg(value_parser = any_path())]
+    pub(super) path: Option<PathBuf>,
+
+    /// For which reader [default: shell]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+
+    /// Give the project a port first, if it has none
+    #[arg(long)]
+    pub(super) allocate: bool,
+
+    /// Put them into this file as dotenv: what stands between the lines `# portclaim: begin` and
+    /// `# portclaim: end` is replaced, and nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(super) write: Option<PathBuf>,
+}
+
+/// How `env` writes variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Shell,
+    Fish,
+    Powershell,
+    Dotenv,
+    Json,
+    Github,
 }
 
 /// What `stress` is told.

@@ -10,15 +10,18 @@ mod allocate;
 mod args;
 mod check;
 mod doctor;
+mod env;
 mod generate;
 mod index;
 mod later;
 mod list;
 mod listening;
+mod marked;
 mod moves;
 mod projects;
 mod prune;
 mod quick;
+mod quote;
 mod remove;
 mod renew;
 mod report;
@@ -82,6 +85,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         }
         Command::Renew { target, ttl } => renew::run(&settings, &registry, target, *ttl),
         Command::Show(target) => show::run(&settings, &registry, target),
+        Command::Env(args) => env::run(&settings, &registry, args),
         Command::List => list::run(&settings, &registry),
         Command::Remove(target) => remove::run(&settings, &registry, target),
         Command::Move { old, new } => moves::run(&settings, &registry, old, new),

@@ -72,7 +72,11 @@ fn as_json<'a>((holder, port): &(&'a Holder, Option<Port>)) -> Shown<'a> {
 }
 
 /// What to do about a holder that has no port.
-fn advice(registry: &Registry, project: &ProjectPath, holder: &Holder) -> Result<String, Failure> {
+pub(super) fn advice(
+    registry: &Registry,
+    project: &ProjectPath,
+    holder: &Holder,
+) -> Result<String, Failure> {
     if !holder.service().is_empty() {
         return Ok(format!(
             "portclaim allocate --service {} gives it one",

@@ -1,12 +1,17 @@
 //! How the ports of services are called in an environment.
 
-use portclaim::Port;
+use portclaim::{Port, ProjectPath, Record};
+
+use super::report::Failure;
 
 /// The variable of the project's unnamed service.
 pub(super) const PORT: &str = "PORT";
 
 /// The variable that says whose ports these are.
 pub(super) const PROJECT: &str = "PORTCLAIM_PROJECT";
+
+/// What stands between a service and the number of a further member of its block.
+const MEMBER: char = '+';
 
 /// Returns the variable of a service: `WEB_PORT` for `web`, `PORT` for the unnamed one.
 pub(super) fn variable_name(service: &str) -> String {
@@ -32,6 +37,64 @@ pub(super) fn variable_name(service: &str) -> String {
 pub(super) struct Given {
     pub(super) service: String,
     pub(super) port: Port,
+}
+
+/// A variable of the environment: its name is a word of `A-Z0-9_` that no digit begins, its value
+/// may contain anything but NUL.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+/// Returns the variables of a project that has these ports: each service's, for a block that
+/// of its first port and its length, and the project's path.
+pub(super) fn variables(
+    project: &ProjectPath,
+    records: &[Record],
+) -> Result<Vec<Variable>, Failure> {
+    let service = |record: &Record| record.holder().service().to_owned();
+    let mut named: Vec<(String, String)> = Vec::new();
+    let mut variables = Vec::new();
+    for record in records {
+        let own = service(record);
+        if own.contains(MEMBER) {
+            continue;
+        }
+        let name = variable_name(&own);
+        if let Some((_, other)) = named.iter().find(|(known, _)| *known == name) {
+            return Err(Failure::new(&format!(
+                "the services {other} and {own} of {project} would both be the variable {name}"
+            ))
+            .hint(
+                "give one of them another name: portclaim remove --service, and allocate --service",
+            ));
+        }
+        let is_further = |record: &&Record| {
+            let service = record.holder().service();
+            service
+                .split_once(MEMBER)
+                .is_some_and(|(first, _)| first == own)
+        };
+        let further = records.iter().filter(is_further).count();
+        if further > 0 {
+            variables.push(Variable {
+                name: format!("{name}_COUNT"),
+                value: (further + 1).to_string(),
+            });
+        }
+        variables.push(Variable {
+            name: name.clone(),
+            value: record.port().to_string(),
+        });
+        named.push((name, own));
+    }
+    variables.sort_by(|a, b| a.name.cmp(&b.name));
+    variables.push(Variable {
+        name: PROJECT.to_owned(),
+        value: project.as_str().to_owned(),
+    });
+    Ok(variables)
 }
 
 #[cfg(test)]

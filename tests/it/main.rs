@@ -11,6 +11,7 @@ mod contention;
 mod crash;
 mod deferred;
 mod doctor;
+mod env;
 mod foreign;
 mod fuse;
 mod fuzzed;
