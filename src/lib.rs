@@ -121,6 +121,22 @@ pub fn listeners(wanted: &dyn Fn(Port) -> bool) -> std::io::Result<Vec<Listener>
     net::listeners(wanted)
 }
 
+/// Returns the ports that the kernel takes for outgoing connections and for `bind` with port 0,
+/// `None` where that is not known. A stable port among them can be in use by anybody's connection
+/// when its server starts: [`Registry::check`] tells of a range that overlaps them.
+///
+/// # Examples
+///
+/// ```
+/// if let Some(ephemeral) = portclaim::ephemeral_range() {
+///     assert!(ephemeral.first() <= ephemeral.last());
+/// }
+/// ```
+#[must_use]
+pub fn ephemeral_range() -> Option<PortRange> {
+    net::ephemeral_range()
+}
+
 /// Asks the kernel whether programs could bind a TCP port on every address, now. It never
 /// listens, so that no client is ever answered by it. On Linux it does not see a socket that is
 /// bound with `SO_REUSEADDR` and does not listen yet.

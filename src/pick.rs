@@ -25,22 +25,26 @@ pub(crate) struct RangePicker<'a> {
     /// Ports of entries in the registry file that can be no claims: whoever wrote them uses
     /// them all the same.
     spared: PortSet,
+    /// Ports that are not to be given out.
+    excluded: PortSet,
     tried: PortSet,
     listed: Option<PortSet>,
     claimed: u32,
     in_use: u32,
     denied: u32,
+    left_out: u32,
 }
 
 impl<'a> RangePicker<'a> {
-    /// Returns a picker that tries `preferred`, then the range without `spared`: from the
-    /// `written` `next_available` on, or behind the port that was picked last.
+    /// Returns a picker that tries `preferred`, then the range without `spared` and `excluded`:
+    /// from the `written` `next_available` on, or behind the port that was picked last.
     pub(crate) fn new(
         place: &'a Place,
         range: PortRange,
         written: Option<Port>,
         preferred: Option<Port>,
         spared: PortSet,
+        excluded: PortSet,
     ) -> RangePicker<'a> {
         let last = place.turn().last();
         RangePicker {
@@ -51,11 +55,13 @@ impl<'a> RangePicker<'a> {
             turn: Box::new(range.cycle_from(next_available(last, written, range))),
             current: None,
             spared,
+            excluded,
             tried: PortSet::new(),
             listed: None,
             claimed: 0,
             in_use: 0,
             denied: 0,
+            left_out: 0,
         }
     }
 
@@ -71,6 +77,7 @@ impl<'a> RangePicker<'a> {
             claimed: self.claimed,
             in_use: self.in_use,
             denied: self.denied,
+            excluded: self.left_out,
         }
     }
 }
@@ -86,7 +93,9 @@ impl Picker for RangePicker<'_> {
             self.listed = Some(present(&self.place.store.ports)?);
         }
         for port in self.turn.by_ref() {
-            if self.spared.contains(port) {
+            if self.excluded.contains(port) {
+                self.left_out += u32::from(!self.tried.contains(port));
+            } else if self.spared.contains(port) {
                 self.claimed += 1;
             } else if self
                 .listed

@@ -30,4 +30,6 @@ pub struct Exhaustion {
     pub in_use: u32,
     /// Ports that this user may not bind (on most systems, those below 1024).
     pub denied: u32,
+    /// Ports that were to be left out (see [`Options::exclude`](crate::Options::exclude)).
+    pub excluded: u32,
 }

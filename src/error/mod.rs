@@ -408,6 +408,7 @@ impl fmt::Display for Error {
                 claimed,
                 in_use,
                 denied,
+                excluded,
             }) => {
                 write!(
                     f,
@@ -416,6 +417,9 @@ impl fmt::Display for Error {
                 )?;
                 if *denied > 0 {
                     write!(f, ", and {denied} need privileges to bind")?;
+                }
+                if *excluded > 0 {
+                    write!(f, ", and {excluded} are excluded")?;
                 }
                 Ok(())
             }

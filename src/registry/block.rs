@@ -68,8 +68,7 @@ impl Registry {
             }
             let file = self.adopt(place)?;
             let rewrite = file.rewrite;
-            let range = request.range.unwrap_or(self.range());
-            let block = self.new_block(place, &members, range, &file);
+            let block = self.new_block(place, request, &members, &file);
             drop(file);
             self.changed(place, rewrite);
             match block {
@@ -123,10 +122,12 @@ impl Registry {
     fn new_block(
         &self,
         place: &Place,
+        request: &Request,
         members: &[Request],
-        range: PortRange,
         file: &Adopted,
     ) -> Result<Vec<Claim>> {
+        let range = request.range.unwrap_or(self.range());
+        let excluded = self.excluded(request);
         let drafts = drafts(members);
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let last = place.turn().last();
@@ -134,7 +135,7 @@ impl Registry {
         // Twice: what killed processes left is swept in between.
         for is_swept in [false, true] {
             let mut taken = present(&place.store.ports)?;
-            for port in file.spared().iter() {
+            for port in file.spared().iter().chain(excluded.iter()) {
                 taken.insert(port);
             }
             for first in range.cycle_from(from) {

@@ -43,8 +43,10 @@ impl Registry {
             let mut pick = if let Some(port) = request.port {
                 Pick::Only(Wanted::new(port, true))
             } else {
-                let spared = file.spared();
-                Pick::Range(RangePicker::new(place, range, written, None, spared))
+                let (spared, excluded) = (file.spared(), self.excluded(request));
+                Pick::Range(RangePicker::new(
+                    place, range, written, None, spared, excluded,
+                ))
             };
             Ok(match lease(&place.store, &request.holder, &mut pick)? {
                 Some(leased) => Found::This(leased),

@@ -73,6 +73,7 @@ pub enum IndexPolicy {
 #[must_use = "options do nothing until `open` is called"]
 pub struct Options {
     pub(super) range: PortRange,
+    pub(super) excluded: Vec<PortRange>,
     pub(super) durability: Durability,
     pub(super) index: IndexPolicy,
     pub(super) file_name: String,
@@ -82,6 +83,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             range: PortRange::DEFAULT,
+            excluded: Vec::new(),
             durability: Durability::default(),
             index: IndexPolicy::default(),
             file_name: DEFAULT_FILE_NAME.to_owned(),
@@ -101,6 +103,30 @@ impl Options {
     /// ```
     pub fn range(mut self, range: PortRange) -> Options {
         self.range = range;
+        self
+    }
+
+    /// New ports are none of these, besides those that were excluded before. A port that is held
+    /// stays, one that is [named](Request::port) is given all the same, and a block that grows takes
+    /// the ports behind it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = dir.path().to_str().unwrap();
+    /// let options = Registry::options().range("20000-20099".parse()?);
+    /// let registry = options.exclude(["20000-20049".parse()?, "20050-20099".parse()?]).open(root)?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let error = registry.claim(&Request::new(shop.clone())).unwrap_err();
+    /// assert_eq!(error.exhaustion().map(|exhaustion| exhaustion.excluded), Some(100));
+    /// let port = "20050".parse()?;
+    /// assert_eq!(registry.claim(&Request::new(shop).port(port))?.port(), port);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn exclude(mut self, ports: impl IntoIterator<Item = PortRange>) -> Options {
+        self.excluded.extend(ports);
         self
     }
 
@@ -248,6 +274,7 @@ impl Options {
 pub struct Request {
     pub(super) holder: Holder,
     pub(super) range: Option<PortRange>,
+    pub(super) excluded: Vec<PortRange>,
     pub(super) port: Option<Port>,
     /// Whether that port must not be in use.
     pub(super) is_probed: bool,
@@ -277,6 +304,7 @@ impl Request {
         Request {
             holder,
             range: None,
+            excluded: Vec::new(),
             port: None,
             is_probed: false,
             term: Term::Kept,
@@ -301,6 +329,27 @@ impl Request {
     #[must_use]
     pub fn within(mut self, range: PortRange) -> Request {
         self.range = Some(range);
+        self
+    }
+
+    /// Takes none of these ports either, as [`Options::exclude`] does for all requests.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, PortRange, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let root = dir.path().to_str().unwrap();
+    /// let registry = Registry::options().range("20000-20099".parse()?).open(root)?;
+    /// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let low: PortRange = "20000-20089".parse()?;
+    /// let claim = registry.claim(&Request::new(shop).exclude([low]))?;
+    /// assert!(!low.contains(claim.port()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn exclude(mut self, ports: impl IntoIterator<Item = PortRange>) -> Request {
+        self.excluded.extend(ports);
         self
     }
 

@@ -5,11 +5,12 @@ use super::{Registry, Request};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::fs::whereabouts::device;
+use crate::index::PortSet;
 use crate::migrate::{Adopted, Only};
 use crate::net::{Availability, probe};
 use crate::pick::RangePicker;
 use crate::place::Place;
-use crate::port::Port;
+use crate::port::{Port, PortRange};
 use crate::protocol::{
     Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Swept, acquire_set, committed, leased,
     lookup_seal, marks, pause, sweep, sweep_port,
@@ -136,7 +137,9 @@ impl Registry {
                 if let Some(port) = request.port {
                     return Ok(Pick::Only(Wanted::new(port, request.is_probed)));
                 }
-                let picker = RangePicker::new(place, range, written, known[at], spared.clone());
+                let excluded = self.excluded(request);
+                let spared = spared.clone();
+                let picker = RangePicker::new(place, range, written, known[at], spared, excluded);
                 Ok(Pick::Range(picker))
             };
             let seen = match seen.take() {
@@ -193,6 +196,11 @@ impl Registry {
         })
     }
 
+    /// Returns the ports that are not given to a request unless it names them.
+    pub(super) fn excluded(&self, request: &Request) -> PortSet {
+        ports_of(self.inner.options.excluded.iter().chain(&request.excluded))
+    }
+
     /// The index may know the port of a project whose claim and commit were both lost.
     fn known_port(&self, place: &Place, request: &Request, file: &Adopted) -> Result<Option<Port>> {
         if request.port.is_some() {
@@ -229,6 +237,17 @@ pub(super) fn drafts(requests: &[Request]) -> Vec<Draft> {
         });
     }
     drafts
+}
+
+/// Returns the ports of all ranges.
+pub(super) fn ports_of<'a>(ranges: impl IntoIterator<Item = &'a PortRange>) -> PortSet {
+    let mut ports = PortSet::new();
+    for range in ranges {
+        for port in range.cycle_from(range.first()) {
+            ports.insert(port);
+        }
+    }
+    ports
 }
 
 pub(super) fn look_all(place: &Place, requests: &[Request]) -> Result<Vec<Lookup>> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Registry;
+use super::search::ports_of;
 use crate::error::{Error, Result};
 use crate::index::{self, Document, NextAvailable, PortSet, next_available, present};
 use crate::migrate;
@@ -61,8 +62,10 @@ pub struct Summary {
     /// Ports that are held for good, in the range or outside. Claims that cannot be read do not
     /// count, and neither do leases.
     pub allocated: u32,
-    /// Ports of the range that have no claim and no lease, and no entry in the registry file that can be none
-    /// (see [`Notice::Kept`](crate::Notice::Kept)). Programs that use them are not looked for.
+    /// Ports of the range that have no claim and no lease, and no entry in the registry file that
+    /// can be none (see [`Notice::Kept`](crate::Notice::Kept)), without those that
+    /// [`Options::exclude`](crate::Options::exclude) leaves out. Programs that use them are not
+    /// looked for.
     pub available: u32,
     /// The first of the available ports that the next search comes to. `None` where there is none.
     pub next_available: Option<Port>,
@@ -198,7 +201,10 @@ impl Registry {
             Some(NextAvailable::Missing | NextAvailable::Invalid) | None => None,
         };
         let start = next_available(last, written, range);
-        let is_free = |&port: &Port| !taken.contains(port) && !spared.contains(port);
+        let excluded = ports_of(&self.inner.options.excluded);
+        let is_free = |&port: &Port| {
+            !taken.contains(port) && !spared.contains(port) && !excluded.contains(port)
+        };
         Ok(Summary {
             range,
             allocated,
