@@ -255,6 +255,24 @@ impl Default for PortRange {
     }
 }
 
+impl From<Port> for PortRange {
+    /// The range of one port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let port = portclaim::Port::try_from(8888)?;
+    /// assert_eq!(portclaim::PortRange::from(port).to_string(), "8888-8888");
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
+    fn from(port: Port) -> PortRange {
+        PortRange {
+            first: port,
+            last: port,
+        }
+    }
+}
+
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.first, self.last)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portclaim::{Claim, ErrorKind, Holder, Owner, Port, Registry, Request, Term};
+use portclaim::{Claim, ErrorKind, Owner, Port, Registry, Request, Term};
 use serde::Serialize;
 
 use super::args::Target;
@@ -27,6 +27,7 @@ struct AllAllocated<'a> {
 }
 
 /// What is asked for.
+#[derive(Default)]
 pub(super) struct Wanted {
     pub(super) count: Option<u16>,
     pub(super) port: Option<Port>,
@@ -41,7 +42,8 @@ pub(super) fn run(
     wanted: &Wanted,
 ) -> Result<Outcome, Failure> {
     let Wanted { count, port, .. } = *wanted;
-    let Holders { project, holders } = Holders::of(target)?;
+    let holders = Holders::of(settings, target)?;
+    let project = &holders.project;
     // The current directory exists.
     if target.path.is_some() && !project.exists() {
         warning(
@@ -49,13 +51,14 @@ pub(super) fn run(
             None,
         );
     }
-    let several = holders.len() > 1 || count.is_some();
-    if holders.len() > 1 && (count.is_some() || port.is_some()) {
-        return Err(Failure::new(
-            "--count and --port are for one service at a time",
-        ));
+    let several = holders.all.len() > 1 || count.is_some();
+    if holders.all.len() > 1 && (count.is_some() || port.is_some()) {
+        return Err(
+            Failure::new("--count and --port are for one service at a time")
+                .hint("name it: --service NAME"),
+        );
     }
-    let claims = claim(registry, holders, wanted)?;
+    let claims = claim(settings, registry, &holders, wanted)?;
     warn_of_terms(&claims, wanted);
     if settings.json {
         let mut claims: Vec<Allocated<'_>> = claims.iter().map(as_json).collect();
@@ -72,25 +75,22 @@ pub(super) fn run(
     Ok(Outcome::Yes)
 }
 
-fn claim(
+/// Gives the holders their ports.
+pub(super) fn claim(
+    settings: &Settings,
     registry: &Registry,
-    holders: Vec<Holder>,
+    holders: &Holders,
     wanted: &Wanted,
 ) -> Result<Vec<Claim>, Failure> {
     let count = wanted.count;
     let owner = wanted.owner_pid.map(owner).transpose()?;
-    let request = |holder| {
-        let mut request = Request::new(holder);
-        if let Some(port) = wanted.port {
-            request = request.port(port);
-        }
-        match (wanted.ttl, &owner) {
-            (Some(time), _) => request.for_time(time),
-            (None, Some(owner)) => request.owned_by(owner.clone()),
-            (None, None) => request,
-        }
+    let term = |request: Request| match (wanted.ttl, &owner) {
+        (Some(time), _) => request.for_time(time),
+        (None, Some(owner)) => request.owned_by(owner.clone()),
+        (None, None) => request,
     };
-    let mut requests: Vec<Request> = holders.into_iter().map(request).collect();
+    let requests = holders.requests(settings, registry, wanted.port)?;
+    let mut requests: Vec<Request> = requests.into_iter().map(term).collect();
     let claimed = match (count, requests.pop()) {
         (Some(count), Some(request)) => registry.claim_block(&request, count),
         (_, last) => {
@@ -98,13 +98,18 @@ fn claim(
             registry.claim_all(&requests)
         }
     };
-    claimed.map_err(|error| match error.kind() {
+    let claims = claimed.map_err(|error| match error.kind() {
         ErrorKind::Taken if count.is_some() => Failure::from(error).hint(
             "a block lies in a row: portclaim remove gives it back, and allocate --count finds a place for a longer one",
         ),
         ErrorKind::Taken => Failure::from(error).hint("portclaim check tells more of a port"),
+        ErrorKind::HasAnother => Failure::from(error).hint(
+            "portclaim remove (with --service, if it is a named one) gives the other port back",
+        ),
         _ => Failure::from(error),
-    })
+    })?;
+    settings.warn_of_ephemeral(holders.config.range, &claims);
+    Ok(claims)
 }
 
 fn owner(pid: u32) -> Result<Owner, Failure> {

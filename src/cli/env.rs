@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use portclaim::{Holder, ProjectPath, Record, Registry, Request};
+use portclaim::{Claim, Holder, ProjectPath, Record, Registry};
 
+use super::allocate::{Wanted, claim};
 use super::args::{EnvArgs, Format};
 use super::marked::replace_block;
 use super::quote::statements;
 use super::report::{Failure, Outcome, print, print_json, tell_hint, warning};
-use super::settings::{Settings, project, stdout_is_terminal};
+use super::settings::{Settings, stdout_is_terminal};
 use super::show::advice;
+use super::target::{Holders, readable};
 use super::text::escape;
 use super::variables::{Variable, variables};
 
@@ -19,21 +21,26 @@ pub(super) fn run(
     args: &EnvArgs,
 ) -> Result<Outcome, Failure> {
     let format = format(settings, args)?;
-    let project = project(args.path.as_deref())?;
-    let mut records = records_of(registry, &project)?;
-    if records.is_empty() && args.allocate {
-        let claim = registry.claim(&Request::new(Holder::new(project.clone())))?;
-        records.push(claim.keep());
+    let holders = Holders::of_project(settings, args.path.as_deref())?;
+    let project = &holders.project;
+    // Services that are listed all get one; otherwise any port will do.
+    let has_list = !holders.config.services.is_empty();
+    let mut records = records_of(registry, project)?;
+    if args.allocate && (has_list || records.is_empty()) {
+        let claims = claim(settings, registry, &holders, &Wanted::default())?;
+        if claims.iter().any(Claim::is_new) {
+            records = records_of(registry, project)?;
+        }
     }
     if records.is_empty() {
         if format == Format::Json {
-            print_all(format, &variables(&project, &records)?)?;
+            print_all(format, &variables(project, &records)?)?;
         }
         warning(&format!("{} has no port", escape(project.as_str())), None);
-        tell_hint(&advice(registry, &project, &Holder::new(project.clone()))?);
+        tell_hint(&advice(registry, project, &Holder::new(project.clone()))?);
         return Ok(Outcome::No);
     }
-    let variables = variables(&project, &records)?;
+    let variables = variables(project, &records)?;
     match &args.write {
         Some(file) => replace_block(file, &statements(format, &variables))?,
         None => print_all(format, &variables)?,
@@ -65,17 +72,8 @@ fn format(settings: &Settings, args: &EnvArgs) -> Result<Format, Failure> {
 
 /// Returns the records of all services of a project.
 fn records_of(registry: &Registry, project: &ProjectPath) -> Result<Vec<Record>, Failure> {
-    let mut records = Vec::new();
-    for record in registry.records()? {
-        match record {
-            Ok(record) if record.project() == project => records.push(record),
-            Ok(_) => {}
-            Err(error) => warning(
-                &escape(&error.to_string()),
-                Some("portclaim doctor tells more"),
-            ),
-        }
-    }
+    let mut records = readable(registry)?;
+    records.retain(|record| record.project() == project);
     Ok(records)
 }
 

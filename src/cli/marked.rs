@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::quote::unguessable;
 use super::report::Failure;
@@ -102,7 +102,7 @@ impl Place<'_> {
             _ => Path::new("."),
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = fs::open(parent, flags, Mode::empty())
+        let dir = retry_on_intr(|| fs::open(parent, flags, Mode::empty()))
             .map_err(|error| failed("open the directory of", path, error))?;
         Ok(Place {
             path,
@@ -118,7 +118,7 @@ impl Place<'_> {
         };
         // NONBLOCK: opening a FIFO must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match fs::openat(&self.dir, &self.name, flags, Mode::empty()) {
+        let file = match retry_on_intr(|| fs::openat(&self.dir, &self.name, flags, Mode::empty())) {
             Ok(file) => file,
             Err(Errno::NOENT) => {
                 return Ok(Old {
@@ -185,7 +185,7 @@ impl Place<'_> {
         let mode = Mode::from_raw_mode(if old.is_some() { 0o600 } else { 0o666 });
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(fs::openat(&self.dir, aside, flags, mode)?);
+        let mut file = File::from(retry_on_intr(|| fs::openat(&self.dir, aside, flags, mode))?);
         file.write_all(bytes)?;
         if let Some(old) = old {
             let new = fs::fstat(&file)?;

@@ -1,6 +1,6 @@
 //! `portclaim remove`: gives the project's port back.
 
-use portclaim::{Record, Registry};
+use portclaim::{Holder, Record, Registry};
 use serde::Serialize;
 
 use super::args::Target;
@@ -29,7 +29,19 @@ pub(super) fn run(
     registry: &Registry,
     target: &Target,
 ) -> Result<Outcome, Failure> {
-    let Holders { project, holders } = Holders::of(target)?;
+    let Holders {
+        project,
+        all: mut holders,
+        ..
+    } = Holders::of(settings, target)?;
+    // It may have a port from the time before its services were listed.
+    let unnamed = Holder::new(project.clone());
+    if target.services.is_empty()
+        && !holders.contains(&unnamed)
+        && registry.find(&unnamed)?.is_some()
+    {
+        holders.push(unnamed);
+    }
     let mut removed = Vec::new();
     let mut answer = Outcome::Yes;
     for holder in &holders {

@@ -31,7 +31,11 @@ pub(super) fn run(
     target: &Target,
     ttl: Duration,
 ) -> Result<Outcome, Failure> {
-    let Holders { project, holders } = Holders::of(target)?;
+    let Holders {
+        project,
+        all: holders,
+        ..
+    } = Holders::of(settings, target)?;
     let mut claims = Vec::new();
     let mut answer = Outcome::Yes;
     for holder in &holders {

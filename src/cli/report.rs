@@ -91,7 +91,7 @@ fn hint(error: &Error) -> Option<String> {
     Some(match (error.kind(), system) {
         (ErrorKind::Exhausted, _) => {
             "give back ports that are not needed (portclaim list, portclaim remove PATH; portclaim prune for those of deleted directories), or widen the range \
-             with --port-min and --port-max"
+             with --port-min and --port-max or range in portclaim.toml"
                 .to_owned()
         }
         (ErrorKind::Corrupt, _) => "portclaim doctor tells more, and portclaim doctor --fix moves damaged files aside".to_owned(),

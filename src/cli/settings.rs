@@ -1,4 +1,4 @@
-//! What holds for this call: flags, then environment, then defaults. The only reader of the
+//! What holds for this call: flags, then environment, then configuration, then defaults. The only reader of the
 //! environment and of what standard output is.
 
 #![expect(clippy::disallowed_methods, reason = "this file owns the environment")]
@@ -7,9 +7,10 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use portclaim::{ErrorKind, IndexPolicy, Port, PortRange, ProjectPath, Registry};
+use portclaim::{Claim, ErrorKind, IndexPolicy, Port, PortRange, ProjectPath, Registry};
 
 use super::args::Cli;
+use super::config::{self, UserConfig};
 use super::report::{Failure, warning};
 use super::text::escape;
 
@@ -20,7 +21,11 @@ const DEFAULT_REGISTRY: &str = ".config/litellm/port_registry.json";
 pub(super) struct Settings {
     pub(super) json: bool,
     registry: PathBuf,
+    /// The bounds of the range that flags or environment name.
+    first: Option<Port>,
+    last: Option<Port>,
     range: PortRange,
+    user: UserConfig,
 }
 
 impl Settings {
@@ -29,19 +34,54 @@ impl Settings {
             Some(path) => path.clone(),
             None => registry_from_environment()?,
         };
-        let first =
-            port(cli.port_min, "INTERCEPTOR_PORT_MIN")?.unwrap_or(PortRange::DEFAULT.first());
-        let last = port(cli.port_max, "INTERCEPTOR_PORT_MAX")?.unwrap_or(PortRange::DEFAULT.last());
-        let range = PortRange::new(first, last).map_err(|error| {
-            Failure::from(error).hint(
-                "the range is set by --port-min and --port-max, or INTERCEPTOR_PORT_MIN and INTERCEPTOR_PORT_MAX",
-            )
-        })?;
+        let first = port(cli.port_min, "INTERCEPTOR_PORT_MIN")?;
+        let last = port(cli.port_max, "INTERCEPTOR_PORT_MAX")?;
+        let user = config::of_user(&registry)?;
+        let range = bounded(first, last, user.range.unwrap_or_default())?;
         Ok(Settings {
             json: cli.json,
             registry,
+            first,
+            last,
             range,
+            user,
         })
+    }
+
+    /// Returns what the user's file says.
+    pub(super) fn user(&self) -> &UserConfig {
+        &self.user
+    }
+
+    /// Returns the range of a project whose file names this one.
+    pub(super) fn range_of(&self, project: Option<PortRange>) -> Result<PortRange, Failure> {
+        project.map_or(Ok(self.range), |range| {
+            bounded(self.first, self.last, range)
+        })
+    }
+
+    /// Warns of a range that somebody chose and that the kernel takes ports from as well, where it
+    /// matters: when a port of it is given for good.
+    pub(super) fn warn_of_ephemeral(&self, project: Option<PortRange>, claims: &[Claim]) {
+        let Ok(range) = self.range_of(project) else {
+            return;
+        };
+        let is_chosen = range != PortRange::default();
+        if !is_chosen || !claims.iter().any(Claim::is_new) {
+            return;
+        }
+        if let Some(ephemeral) = portclaim::ephemeral_range()
+            && ephemeral.first() <= range.last()
+            && range.first() <= ephemeral.last()
+        {
+            warning(
+                &format!(
+                    "the range {range} overlaps {ephemeral}, from which the kernel takes ports for outgoing \
+                     connections: a port may be in use when its server starts"
+                ),
+                Some("choose a range outside of it"),
+            );
+        }
     }
 
     pub(super) fn registry(&self) -> &Path {
@@ -55,6 +95,7 @@ impl Settings {
     pub(super) fn open(&self) -> Result<Registry, Failure> {
         let options = Registry::options()
             .range(self.range)
+            .exclude(self.user.excluded.iter().copied())
             .index(IndexPolicy::Defer);
         options
             .open_file(&self.registry)
@@ -130,6 +171,21 @@ fn registry_from_environment() -> Result<PathBuf, Failure> {
                 .hint("set HOME or PORT_REGISTRY_PATH, or use --registry"),
         ),
     }
+}
+
+/// Returns a range with these bounds, if any, in the place of its own.
+fn bounded(
+    first: Option<Port>,
+    last: Option<Port>,
+    range: PortRange,
+) -> Result<PortRange, Failure> {
+    let (first, last) = (first.unwrap_or(range.first()), last.unwrap_or(range.last()));
+    PortRange::new(first, last).map_err(|error| {
+        Failure::from(error).hint(
+            "the range is set by --port-min and --port-max, INTERCEPTOR_PORT_MIN and INTERCEPTOR_PORT_MAX, \
+             or range in portclaim.toml",
+        )
+    })
 }
 
 fn port(flag: Option<Port>, name: &str) -> Result<Option<Port>, Failure> {

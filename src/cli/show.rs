@@ -28,7 +28,11 @@ pub(super) fn run(
     registry: &Registry,
     target: &Target,
 ) -> Result<Outcome, Failure> {
-    let Holders { project, holders } = Holders::of(target)?;
+    let Holders {
+        project,
+        all: holders,
+        ..
+    } = Holders::of(settings, target)?;
     let mut shown = Vec::with_capacity(holders.len());
     for holder in &holders {
         let record = registry.find(holder)?;

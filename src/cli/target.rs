@@ -1,12 +1,13 @@
-//! Whose port a command is about.
+//! Whose port a command is about, and what is asked for it.
 
 use std::path::Path;
 
-use portclaim::{Holder, ProjectPath, Record, Registry};
+use portclaim::{Holder, Port, PortRange, ProjectPath, Record, Registry, Request};
 
 use super::args::Target;
+use super::config::{self, ProjectConfig};
 use super::report::{Failure, warning};
-use super::settings::project;
+use super::settings::{Settings, project};
 use super::text::escape;
 
 /// Returns the records that can be read, and warns of the others.
@@ -37,23 +38,104 @@ pub(super) fn known_project(typed: &Path, records: &[Record]) -> Result<ProjectP
 /// A project and its services, each once, in the order in which they were named.
 pub(super) struct Holders {
     pub(super) project: ProjectPath,
-    pub(super) holders: Vec<Holder>,
+    pub(super) all: Vec<Holder>,
+    pub(super) config: ProjectConfig,
 }
 
 impl Holders {
-    /// Without a name, it is the unnamed service.
-    pub(super) fn of(target: &Target) -> Result<Holders, Failure> {
+    /// Without a name, the services that the project's file lists; without a list, the unnamed one.
+    pub(super) fn of(settings: &Settings, target: &Target) -> Result<Holders, Failure> {
         let project = project(target.path.as_deref())?;
-        let mut holders = Vec::new();
-        for name in &target.services {
+        let config = config::of_project(&project, settings.registry())?;
+        let names = if target.services.is_empty() {
+            &config.services
+        } else {
+            &target.services
+        };
+        let mut all = Vec::new();
+        for name in names {
             let holder = Holder::of_service(project.clone(), name)?;
-            if !holders.contains(&holder) {
-                holders.push(holder);
+            if !all.contains(&holder) {
+                all.push(holder);
             }
         }
-        if holders.is_empty() {
-            holders.push(Holder::new(project.clone()));
+        if all.is_empty() {
+            all.push(Holder::new(project.clone()));
         }
-        Ok(Holders { project, holders })
+        Ok(Holders {
+            project,
+            all,
+            config,
+        })
+    }
+
+    /// The same, where no service can be named.
+    pub(super) fn of_project(settings: &Settings, path: Option<&Path>) -> Result<Holders, Failure> {
+        let target = Target {
+            path: path.map(Path::to_owned),
+            services: Vec::new(),
+        };
+        Holders::of(settings, &target)
+    }
+
+    /// Returns what is asked for: this port, or else what the project's file and the user's say.
+    pub(super) fn requests(
+        &self,
+        settings: &Settings,
+        registry: &Registry,
+        port: Option<Port>,
+    ) -> Result<Vec<Request>, Failure> {
+        let request = |holder: &Holder| {
+            if let Some(port) = port {
+                return Ok(Request::new(holder.clone()).port(port));
+            }
+            let Some(pin) = self.config.pin(holder.service()) else {
+                return self.automatic(settings, holder);
+            };
+            self.check_pin(settings, registry, holder, pin)?;
+            Ok(Request::new(holder.clone()).port(pin))
+        };
+        self.all.iter().map(request).collect()
+    }
+
+    /// Asks for any port that neither file keeps from being given out.
+    pub(super) fn automatic(
+        &self,
+        settings: &Settings,
+        holder: &Holder,
+    ) -> Result<Request, Failure> {
+        // What one service is pinned to, no other one is given by chance.
+        let pins = self.config.pins().map(PortRange::from);
+        let left_out = pins.chain(self.config.exclude.iter().copied());
+        let range = settings.range_of(self.config.range)?;
+        Ok(Request::new(holder.clone()).within(range).exclude(left_out))
+    }
+
+    /// Refuses a pin outside the user's band, unless it is there already.
+    fn check_pin(
+        &self,
+        settings: &Settings,
+        registry: &Registry,
+        holder: &Holder,
+        pin: Port,
+    ) -> Result<(), Failure> {
+        let user = settings.user();
+        let Some(band) = user.pins.filter(|band| !band.contains(pin)) else {
+            return Ok(());
+        };
+        if registry
+            .find(holder)?
+            .is_some_and(|record| record.port() == pin)
+        {
+            return Ok(());
+        }
+        Err(Failure::new(&format!(
+            "{}: {holder} is pinned to port {pin}, and {} lets pins be in {band} only",
+            self.config.path.display(),
+            user.path.display()
+        ))
+        .hint(
+            "change the pin, or the band; portclaim allocate --port gives it the port all the same",
+        ))
     }
 }

@@ -1364,7 +1364,7 @@ fn an_exhausted_range_says_which_and_how_its_ports_are_used() {
                 "error: no port is left in the range {}: of 3 ports, 2 are claimed and 1 in use by \
                  programs without a claim\n\
                  hint: give back ports that are not needed (portclaim list, portclaim remove PATH; portclaim prune for those of deleted directories), or \
-                 widen the range with --port-min and --port-max\n",
+                 widen the range with --port-min and --port-max or range in portclaim.toml\n",
                 test.range()
             ))
             .code(1)

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod cli;
+mod config;
 mod contention;
 mod crash;
 mod deferred;

@@ -9,11 +9,13 @@ use portclaim::{
     Start,
 };
 
+use super::allocate::{Wanted, claim};
 use super::args::RunArgs;
 use super::listening::{Listening, describe};
 use super::projects::{Projects, records_for};
 use super::report::{Failure, warning};
-use super::settings::project;
+use super::settings::Settings;
+use super::target::Holders;
 use super::text::escape;
 use super::variables::Given;
 
@@ -58,15 +60,31 @@ struct Service {
 
 /// Does not return where the command runs: this process is the command then, or ends as it did.
 /// `tell` is called before.
-pub(super) fn run(registry: &Registry, args: &RunArgs, tell: impl FnOnce()) -> Result<u8, Failure> {
-    let project = project(args.project.as_deref())?;
-    let named = named(&project, &args.services)?;
+pub(super) fn run(
+    settings: &Settings,
+    registry: &Registry,
+    args: &RunArgs,
+    tell: impl FnOnce(),
+) -> Result<u8, Failure> {
+    let mut holders = Holders::of_project(settings, args.project.as_deref())?;
+    let project = holders.project.clone();
+    let services = if args.services.is_empty() {
+        &holders.config.services
+    } else {
+        &args.services
+    };
+    let named = named(&project, services)?;
+    let holder = |one: &Named| match one.service.as_str() {
+        "" => Ok(Holder::new(project.clone())),
+        service => Holder::of_service(project.clone(), service),
+    };
+    holders.all = named.iter().map(holder).collect::<Result<_, _>>()?;
     let [name, arguments @ ..] = args.command.as_slice() else {
         return Err(Failure::new("no command is named"));
     };
     // Looked for first: what cannot be started leaves no claim behind.
     let program = program::find(name)?;
-    let mut services = hold(registry, args, &project, &named)?;
+    let mut services = hold(settings, registry, args, &holders)?;
     let given: Vec<Given> = services.iter().map(Service::given).collect();
     let arguments = arguments.iter();
     let arguments = arguments
@@ -123,33 +141,30 @@ fn named(project: &ProjectPath, services: &[String]) -> Result<Vec<Named>, Failu
 
 /// Takes all ports. Where one cannot be had, those that are leased are given back.
 fn hold(
+    settings: &Settings,
     registry: &Registry,
     args: &RunArgs,
-    project: &ProjectPath,
-    named: &[Named],
+    holders: &Holders,
 ) -> Result<Vec<Service>, Failure> {
-    let holder = |one: &Named| match one.service.as_str() {
-        "" => Ok(Holder::new(project.clone())),
-        service => Holder::of_service(project.clone(), service),
+    let lease = |holder: &Holder| {
+        let request = holders.automatic(settings, holder)?;
+        lease(registry, &request, holder, args.socket)
     };
-    let holders: Vec<Holder> = named.iter().map(holder).collect::<Result<_, _>>()?;
     if args.lease {
-        let lease = |holder: Holder| lease(registry, holder, args.socket);
-        return holders.into_iter().map(lease).collect();
+        return holders.all.iter().map(lease).collect();
     }
-    let requests: Vec<Request> = holders.iter().cloned().map(Request::new).collect();
-    let claims = registry.claim_all(&requests)?;
+    let claims = claim(settings, registry, holders, &Wanted::default())?;
     let mut services = Vec::with_capacity(claims.len());
-    for (holder, claim) in holders.into_iter().zip(claims) {
+    for (holder, claim) in holders.all.iter().zip(claims) {
         services.push(match start(registry, claim, args.socket)? {
             Ok((hold, socket)) => Service {
-                holder,
+                holder: holder.clone(),
                 hold,
                 socket,
             },
             Err(why) if args.fallback => {
                 warning(&why, Some("it runs on another port this time"));
-                lease(registry, holder, args.socket)?
+                lease(holder)?
             }
             Err(why) => {
                 return Err(Failure::no(&why)
@@ -160,11 +175,16 @@ fn hold(
     Ok(services)
 }
 
-fn lease(registry: &Registry, holder: Holder, with_socket: bool) -> Result<Service, Failure> {
-    let lease = registry.lease(&Request::new(holder.clone()))?;
+fn lease(
+    registry: &Registry,
+    request: &Request,
+    holder: &Holder,
+    with_socket: bool,
+) -> Result<Service, Failure> {
+    let lease = registry.lease(request)?;
     let socket = with_socket.then(|| lease.bind()).transpose()?;
     Ok(Service {
-        holder,
+        holder: holder.clone(),
         hold: Hold::Lease(lease),
         socket,
     })

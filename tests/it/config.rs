@@ -1,0 +1,509 @@
+//! `portclaim.toml`: a project's and the user's, and files that are none.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use serde_json::json;
+
+use crate::harness::{NOBODY, Test};
+
+const USER: &str = ".config/litellm/portclaim.toml";
+const PROJECT: &str = "shop/portclaim.toml";
+
+/// A home with a project `shop` that has this file.
+fn with_project(file: &str) -> Test {
+    let test = Test::new();
+    test.write(PROJECT, file);
+    test
+}
+
+fn lines(test: &Test, indices: impl IntoIterator<Item = u16>) -> String {
+    let lines = indices
+        .into_iter()
+        .map(|index| format!("{}\n", test.port(index)));
+    lines.collect()
+}
+
+#[test]
+fn a_projects_services_are_what_it_is_given_ports_for() {
+    let test = with_project("services = [\"web\", \"db\"]\n");
+    test.project("shop/inner", test.port(0));
+    for _ in 0..2 {
+        test.args(["allocate", "shop"])
+            .stdout(lines(&test, [1, 2]))
+            .run();
+        test.args(["allocate"])
+            .cwd("shop")
+            .stdout(lines(&test, [1, 2]))
+            .run();
+    }
+    test.args(["show", "shop"])
+        .stdout(lines(&test, [1, 2]))
+        .run();
+    assert_eq!(
+        test.args(["show", "shop", "--json"]).json()["claims"][1]["service"],
+        json!("db")
+    );
+    // Whoever names one means it.
+    test.args(["allocate", "shop", "--service", "x"])
+        .stdout(lines(&test, [3]))
+        .run();
+    test.args(["show", "shop", "--service", "db"])
+        .stdout(lines(&test, [2]))
+        .run();
+    test.args(["allocate", "shop", "--count", "2"])
+        .stderr("error: --count and --port are for one service at a time\nhint: name it: --service NAME\n")
+        .code(2)
+        .run();
+    test.args(["remove", "shop"])
+        .stdout(format!(
+            "{} [HOME]/shop (web)\n{} [HOME]/shop (db)\n",
+            test.port(1),
+            test.port(2)
+        ))
+        .run();
+    test.args(["env", "shop", "--allocate"])
+        .stdout_has("export DB_PORT='")
+        .stdout_has("export WEB_PORT='")
+        .stdout_has("export X_PORT='")
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn what_a_project_had_before_its_services_were_listed_is_given_back_with_them() {
+    let test = Test::of_projects(&["shop"]);
+    test.write(PROJECT, "services = [\"web\"]");
+    test.args(["allocate", "shop"])
+        .stdout(lines(&test, [1]))
+        .run();
+    test.args(["remove", "shop"])
+        .stdout(format!(
+            "{} [HOME]/shop (web)\n{} [HOME]/shop\n",
+            test.port(1),
+            test.port(0)
+        ))
+        .run();
+}
+
+#[test]
+fn a_pin_is_given_or_refused_with_its_holder() {
+    let test = Test::new();
+    let [first, pin, band] = [test.port(0), test.port(5), test.port(6)];
+    let file =
+        format!("services = [\"web\", \"db\"]\nport = {band}\n[pins]\ndb = {first}\nweb = {pin}\n");
+    test.write(PROJECT, &file);
+    test.args(["allocate", "shop"])
+        .stdout(lines(&test, [5, 0]))
+        .run();
+    test.args(["allocate", "shop", "--service", "web"])
+        .stdout(lines(&test, [5]))
+        .run();
+    test.write("blog/portclaim.toml", format!("port = {pin}"));
+    test.args(["allocate", "blog"])
+        .stderr_has(format!("error: port {pin} is taken by [HOME]/shop (web)\n"))
+        .code(1)
+        .run();
+    // A flag is stronger.
+    let port = test.port(3).to_string();
+    test.args(["allocate", "blog", "--port", &port])
+        .stdout(lines(&test, [3]))
+        .run();
+    test.args(["allocate", "blog"])
+        .stderr_has(format!("[HOME]/blog has port {port} already"))
+        .stderr_has("hint: portclaim remove")
+        .code(1)
+        .run();
+    test.args(["show", "blog"]).stdout(lines(&test, [3])).run();
+    test.assert_healthy();
+}
+
+#[test]
+fn what_is_pinned_is_given_to_no_other_service_by_chance() {
+    let test = Test::new();
+    let first = test.port(0);
+    test.write(
+        PROJECT,
+        format!("services = [\"web\", \"db\"]\npins = {{ db = {first} }}"),
+    );
+    test.args(["allocate", "shop"])
+        .stdout(lines(&test, [1, 0]))
+        .run();
+}
+
+#[test]
+fn a_user_keeps_pins_and_automatic_ports_apart() {
+    let test = Test::new();
+    let user = format!("pins = \"{}-{}\"\n", test.port(0), test.port(2));
+    test.write(USER, user);
+    test.write(PROJECT, format!("port = {}", test.port(1)));
+    test.write("blog/portclaim.toml", format!("port = {}", test.port(4)));
+    test.mkdir("wiki");
+    test.args(["allocate", "wiki"])
+        .stdout(lines(&test, [3]))
+        .run();
+    test.args(["allocate", "shop"])
+        .stdout(lines(&test, [1]))
+        .run();
+    test.args(["allocate", "blog"])
+        .stderr(format!(
+            "error: [HOME]/blog/portclaim.toml: [HOME]/blog is pinned to port {}, and [HOME]/{USER} lets pins be \
+             in {}-{} only\nhint: change the pin, or the band; portclaim allocate --port gives \
+             it the port all the same\n",
+            test.port(4),
+            test.port(0),
+            test.port(2)
+        ))
+        .code(2)
+        .run();
+    // What it has already it keeps.
+    let port = test.port(4).to_string();
+    test.args(["allocate", "blog", "--port", &port])
+        .stdout(lines(&test, [4]))
+        .run();
+    test.args(["allocate", "blog"])
+        .stdout(lines(&test, [4]))
+        .run();
+    test.args(["list"])
+        .stdout_has("Available ports:  3\n")
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn ports_are_excluded_by_project_and_user() {
+    let test = Test::new();
+    let [a, b, c, d] = [0, 2, 3, 5].map(|index| test.port(index));
+    test.write(USER, format!("exclude = [{a}, \"{b}-{c}\"]"));
+    test.write(
+        PROJECT,
+        format!("services = [\"a\", \"b\", \"c\"]\nexclude = [\"{d}\"]"),
+    );
+    test.args(["allocate", "shop"])
+        .stdout(lines(&test, [1, 4, 6]))
+        .run();
+    test.args(["list"])
+        .stdout_has("Available ports:  2\n")
+        .run();
+    let port = test.port(0).to_string();
+    test.args(["allocate", "x", "--port", &port])
+        .any_stderr()
+        .stdout(lines(&test, [0]))
+        .run();
+    test.mkdir("y");
+    test.args(["allocate", "y", "--count", "3"])
+        .stderr_has("no 3 free ports in a row")
+        .code(1)
+        .run();
+    test.args(["allocate", "y", "--count", "1"])
+        .stdout(lines(&test, [7]))
+        .run();
+    test.mkdir("z");
+    test.args(["allocate", "z"]).stdout(lines(&test, [5])).run();
+    test.mkdir("full");
+    test.args(["allocate", "full"])
+        .stderr_has("of 8 ports, 5 are claimed and 0 in use by programs without a claim, and 3 are excluded\n")
+        .stderr_has("range in portclaim.toml")
+        .code(1)
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn ports_of_known_use_are_excluded_as_a_set() {
+    let test = Test::new();
+    test.write(USER, "exclude-known = true\nrange = \"6664-6670\"");
+    let free = |test: &Test| {
+        let json = test
+            .args(["list", "--json"])
+            .without_env("INTERCEPTOR_PORT_MIN")
+            .without_env("INTERCEPTOR_PORT_MAX")
+            .json();
+        assert_eq!(json["range"], json!({"min": 6664, "max": 6670}));
+        json["available"].clone()
+    };
+    assert_eq!(free(&test), json!(2));
+    test.write(USER, "exclude-known = false\nrange = \"6664-6670\"");
+    assert_eq!(free(&test), json!(7));
+}
+
+#[test]
+fn a_flag_is_stronger_than_the_environment_and_that_than_the_files() {
+    let test = Test::new();
+    test.write(
+        USER,
+        format!("range = \"{}-{}\"", test.port(6), test.port(7)),
+    );
+    test.write(
+        PROJECT,
+        format!("range = \"{}-{}\"", test.port(4), test.port(5)),
+    );
+    test.mkdir("blog");
+    let bare = |args: &[&str]| {
+        test.args(args)
+            .without_env("INTERCEPTOR_PORT_MIN")
+            .without_env("INTERCEPTOR_PORT_MAX")
+    };
+    bare(&["allocate", "blog"]).stdout(lines(&test, [6])).run();
+    bare(&["allocate", "shop", "--service", "a"])
+        .stdout(lines(&test, [4]))
+        .run();
+    // The registry file shows the user's range, whatever a project has.
+    assert_eq!(
+        test.registry_json()["port_range"]["start"],
+        json!(test.port(6))
+    );
+    let port = test.port(5).to_string();
+    bare(&["allocate", "shop", "--service", "b", "--port-min", &port])
+        .stdout(lines(&test, [5]))
+        .run();
+    test.args(["allocate", "shop", "--service", "c"])
+        .stdout(lines(&test, [7]))
+        .run();
+    let low = test.port(0).to_string();
+    bare(&["allocate", "shop", "--service", "d", "--port-max", &low])
+        .stderr_has("is no range of ports")
+        .stderr_has("or range in portclaim.toml")
+        .code(2)
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn a_chosen_range_in_the_kernels_is_warned_of_when_a_port_of_it_is_given() {
+    let Some(ephemeral) = portclaim::ephemeral_range() else {
+        return crate::harness::skip("the kernel's range", "it is not known here");
+    };
+    let first = ephemeral.first().get();
+    let test = with_project(&format!("range = \"{first}-{}\"", first.saturating_add(99)));
+    let call = || {
+        test.args(["allocate", "shop"])
+            .without_env("INTERCEPTOR_PORT_MIN")
+            .without_env("INTERCEPTOR_PORT_MAX")
+            .any_stdout()
+    };
+    let warning =
+        format!("overlaps {ephemeral}, from which the kernel takes ports for outgoing connections");
+    call().stderr_has(warning).stderr_has("hint: ").run();
+    call().run();
+    test.mkdir("blog");
+    test.args(["allocate", "blog"])
+        .stdout(lines(&test, [0]))
+        .run();
+}
+
+#[test]
+fn what_a_file_cannot_say_is_refused_with_the_line() {
+    let test = Test::new();
+    for (text, line, why) in [
+        (
+            "service = [\"web\"]",
+            1,
+            "unknown field `service`, expected one of `services`",
+        ),
+        ("\n\nrange = \"20-10\"", 3, "20-10 is no range of ports"),
+        ("range = \"a\"", 1, "\"a\" is no port"),
+        (
+            "range = true",
+            1,
+            "expected a port or a range \"FIRST-LAST\"",
+        ),
+        ("exclude = [\n1,\n70000]", 3, "\"70000\" is no port"),
+        ("exclude = [-1]", 1, "is no port"),
+        ("exclude = 3306", 1, "invalid type"),
+        ("port = 0", 1, "expected a nonzero u16"),
+        ("port = \"3000\"", 1, "invalid type"),
+        (
+            "services = [\"web\", \"$(touch x)\"]",
+            1,
+            "cannot be a service",
+        ),
+        ("services = [\"\"]", 1, "cannot be a service"),
+        ("services = [\"web+1\"]", 1, "cannot be a service"),
+        ("[pins]\nweb = 1\n\"a b\" = 2", 3, "cannot be a service"),
+        ("[pins]\nweb = 1\nweb = 2", 3, "duplicate key"),
+        ("[pins]\nweb = \"x\"", 2, "invalid type"),
+        ("registry = \"/elsewhere\"", 1, "unknown field `registry`"),
+        ("exclude-known = true", 1, "unknown field `exclude-known`"),
+        ("[x]\ny = 1", 1, "unknown field `x`"),
+        ("range = ", 1, ""),
+        ("\u{1b}[31m = 1", 1, ""),
+        ("\"\\u001b[31m\" = 1", 1, "unknown field `\\u{1b}[31m`"),
+        ("{\"a\": 1}", 1, ""),
+        ("services = [\"web\"", 1, ""),
+    ] {
+        test.write(PROJECT, text);
+        for verb in ["allocate", "show", "remove", "env"] {
+            let said = test
+                .args([verb, "shop"])
+                .stderr_has(format!("error: [HOME]/{PROJECT}:{line}: "))
+                .stderr_has(why)
+                .stderr_has("hint: a project's portclaim.toml may have services")
+                .code(2)
+                .run();
+            assert!(!said.stderr.contains('\u{1b}'), "{}", said.stderr);
+        }
+    }
+    for (text, why) in [
+        (
+            "port = 1\n[pins]\nweb = 2\ndb = 1".to_owned(),
+            "two services are pinned to port 1",
+        ),
+        (
+            format!(
+                "services = {:?}",
+                (0..101)
+                    .map(|number| format!("s{number}"))
+                    .collect::<Vec<_>>()
+            ),
+            "at most 100 services",
+        ),
+    ] {
+        test.write(PROJECT, text);
+        test.args(["allocate", "shop"])
+            .stderr_has(format!("error: [HOME]/{PROJECT}: "))
+            .stderr_has(why)
+            .code(2)
+            .run();
+    }
+    assert!(!test.root().exists());
+    test.write(USER, "# mine\nservices = [\"web\"]");
+    for verb in ["allocate", "list", "doctor"] {
+        test.args([verb])
+            .stderr_has(format!(
+                "error: [HOME]/{USER}:2: unknown field `services`, expected one of"
+            ))
+            .stderr_has("hint: the user's portclaim.toml, beside the registry file, may have range")
+            .code(2)
+            .run();
+    }
+}
+
+#[test]
+fn what_is_no_file_to_be_read_is_refused() {
+    let test = Test::new();
+    test.mkdir("shop");
+    for (name, project) in [(PROJECT, "shop"), (USER, "blog")] {
+        let refused = |why: &str| {
+            test.args(["allocate", project])
+                .stderr_has(format!(
+                    "error: [HOME]/{name} cannot be used: {why}\nhint: "
+                ))
+                .code(2)
+                .run();
+        };
+        test.write(name, vec![b'#'; 64 * 1024 + 1]);
+        refused("it is longer than 64 KiB");
+        test.write(name, b"# \xff\xfe");
+        refused("it is not UTF-8");
+        let path = test.path(name);
+        fs::remove_file(&path).expect("it is there");
+        fs::create_dir(&path).expect("a directory");
+        refused("it is no regular file");
+        fs::remove_dir(&path).expect("it is empty");
+        test.shell("mkfifo \"$path\"").env("path", &path).run();
+        refused("it is no regular file");
+        fs::remove_file(&path).expect("it is there");
+        // Deeper than any stack.
+        test.write(name, "exclude = ".to_owned() + &"[".repeat(60_000));
+        test.args(["allocate", project])
+            .stderr_has(format!("error: [HOME]/{name}:1: "))
+            .code(2)
+            .run();
+        fs::remove_file(&path).expect("it is there");
+    }
+    let real = test.write("real.toml", "services = [\"web\"]\n");
+    symlink(&real, test.path(USER)).expect("a link");
+    test.args(["list"])
+        .stderr_has(format!(
+            "[HOME]/{USER} cannot be used: it is a symbolic link"
+        ))
+        .code(2)
+        .run();
+    fs::remove_file(test.path(USER)).expect("it is there");
+    symlink(&real, test.path(PROJECT)).expect("a link");
+    test.args(["allocate", "shop", "--json"])
+        .stdout_has("\"service\": \"web\"")
+        .run();
+    fs::remove_file(test.path(PROJECT)).expect("it is there");
+    symlink("portclaim.toml", test.path(PROJECT)).expect("a link to itself");
+    test.args(["allocate", "shop"])
+        .stderr_has(format!(
+            "error: failed to read [HOME]/{PROJECT}\ncaused by: "
+        ))
+        .code(2)
+        .run();
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_told_of_and_a_closed_directory_has_none() {
+    let test = Test::new();
+    if !test.admit(NOBODY, "unreadable configuration") {
+        return;
+    }
+    let path = test.write(PROJECT, "");
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+    let registry = test.mkdir("theirs").join("reg.json");
+    fs::set_permissions(test.path("theirs"), Permissions::from_mode(0o777)).expect("it is ours");
+    let call = || {
+        let registry = registry.to_str().expect("UTF-8");
+        test.args(["allocate", "shop", "--registry", registry])
+            .user(NOBODY)
+    };
+    call()
+        .stderr_has(format!(
+            "error: failed to read [HOME]/{PROJECT}\ncaused by: Permission denied"
+        ))
+        .stderr_has("hint: make the file readable")
+        .code(2)
+        .run();
+    fs::set_permissions(test.path("shop"), Permissions::from_mode(0o700)).expect("it is ours");
+    call().stdout(lines(&test, [0])).any_stderr().run();
+}
+
+#[test]
+fn the_registrys_own_directory_is_a_project_without_a_file() {
+    let test = Test::new();
+    test.write(USER, "exclude-known = true");
+    test.args(["allocate"])
+        .cwd(".config/litellm")
+        .stdout(lines(&test, [0]))
+        .run();
+}
+
+#[test]
+fn a_command_is_run_with_the_ports_that_the_file_lists() {
+    let test = Test::new();
+    let pin = test.port(5);
+    let file = format!(
+        "services = [\"web\", \"db\"]\nexclude = [{}]\npins = {{ db = {pin} }}\n",
+        test.port(0)
+    );
+    test.write(PROJECT, file);
+    let run = |flags: &[&str]| {
+        let shell = ["--", "sh", "-c", "echo $PORT $WEB_PORT $DB_PORT"];
+        test.args([&["run"], flags, &shell].concat())
+            .env("PATH", "/usr/bin:/bin")
+            .cwd("shop")
+    };
+    let web = test.port(1);
+    run(&[]).stdout(format!("{web} {web} {pin}\n")).run();
+    run(&["--service", "db"])
+        .stdout(format!("{pin} {pin}\n"))
+        .run();
+    // What is leased is none of the project's own ports.
+    let next = test.port(2);
+    run(&["--lease", "--service", "db"])
+        .stdout(format!("{next} {next}\n"))
+        .run();
+    test.args(["allocate", "shop"])
+        .stdout(lines(&test, [1, 5]))
+        .run();
+    test.args(["remove", "shop"]).any_stdout().run();
+    test.args(["allocate", "shop", "--ttl", "1h"])
+        .any_stdout()
+        .run();
+    let renewed = test.args(["renew", "shop", "--ttl", "2h", "--json"]).json();
+    assert_eq!(renewed["claims"][1]["port"], json!(pin));
+    test.assert_healthy();
+}
