@@ -317,4 +317,33 @@ mod tests {
         assert_ne!(key("/a/b", ""), key("/a", "b"));
         assert_ne!(key("/a", "bc"), key("/ab", "c"));
     }
+
+    #[test]
+    fn a_service_has_a_name_that_needs_no_quotes() {
+        let shop = ProjectPath::from_normal("/shop").expect("path");
+        let longest = "a".repeat(SERVICE_LEN_MAX);
+        for name in ["a", "Z", "0", "a.b-c_d", "9-", &longest] {
+            let holder = Holder::of_service(shop.clone(), name).expect(name);
+            assert_eq!(holder.service(), name);
+        }
+        let too_long = format!("{longest}a");
+        for name in [
+            "", ".a", "-a", "_a", "+", "a+1", "a b", "a/b", "a\n", "\u{e9}", "a\u{e9}", &too_long,
+        ] {
+            let error = Holder::of_service(shop.clone(), name).expect_err(name);
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidService, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_members_of_a_block_are_services_that_nobody_can_name() {
+        let shop = ProjectPath::from_normal("/shop").expect("path");
+        let web = Holder::of_service(shop.clone(), "web").expect("a name");
+        assert_eq!(web.member(0), web);
+        for (holder, member) in [(&web, "web+1"), (&Holder::new(shop.clone()), "+1")] {
+            assert_eq!(holder.member(1).service(), member);
+            assert_eq!(holder.member(1).project(), &shop);
+            assert!(Holder::of_service(shop.clone(), member).is_err());
+        }
+    }
 }

@@ -465,6 +465,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_nonce_has_one_spelling() {
+        let digits = "0123456789abcdef".repeat(2);
+        let nonce = Nonce::from_hex(&digits).expect("32 digits");
+        assert_eq!(nonce.to_string(), digits);
+        assert_eq!(format!("{nonce:?}"), digits);
+        for text in [
+            &digits[1..],
+            &format!("0{digits}"),
+            &digits.to_uppercase(),
+            &format!("+{}", &digits[1..]),
+            "",
+        ] {
+            assert_eq!(Nonce::from_hex(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_two_draws_are_equal() {
+        let draw = || Nonce::random().expect("draws");
+        let (one, other) = (draw(), draw());
+        assert!(one != other && one != Nonce::NONE);
+    }
+
+    #[test]
+    fn the_longest_path_fits_and_nothing_is_read_that_is_longer_than_a_record() {
+        // PATH_MAX bytes, the longest that a path may have on Linux; each is escaped as six.
+        let longest = record(&format!("/{}", "\u{1}".repeat(4095)));
+        assert_eq!(Record::decode(&longest.encode()), Ok(longest));
+        for (len, is_read) in [(LEN_MAX - 1, true), (LEN_MAX, true), (LEN_MAX + 1, false)] {
+            let mut bytes = vec![b' '; len];
+            bytes[len - 1] = b'\n';
+            let error = Record::decode(&bytes).expect_err("blank");
+            assert_eq!(error != Corruption::TooLong, is_read, "{len}: {error:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_record_reads_back_as_written(tail in "[^\0/]{1,60}", service in "\\PC{0,20}", port in 1u16.., nonce: [u8; 16]) {
