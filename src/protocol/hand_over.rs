@@ -333,20 +333,27 @@ pub(super) fn is_staged(name: &str) -> bool {
     nonce.and_then(Nonce::from_hex).is_some()
 }
 
-/// Removes a staged file of this kind, unless its process is alive; returns whether it did.
-pub(super) fn sweep_staged<D: Dir>(dir: &D, name: &str) -> Result<bool> {
+/// Removes a staged file of this kind, unless its process is alive.
+pub(super) fn sweep_staged<D: Dir>(dir: &D, name: &str) -> Result<()> {
     let file = match dir.open(name) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        // Gone; or somebody's, and a repair moves it aside.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            return Ok(());
+        }
         Err(error) => return Err(error).at(Op::Open, dir, name),
     };
     if !dir.try_lock(&file).at(Op::Lock, dir, name)? {
-        return Ok(false);
+        return Ok(());
     }
     let locked = Locked { dir, file };
     if !dir.means(name, &locked.file).at(Op::Inspect, dir, name)? {
-        return Ok(false);
+        return Ok(());
     }
-    dir.remove(name).at(Op::Remove, dir, name)?;
-    Ok(true)
+    dir.remove(name).at(Op::Remove, dir, name)
 }

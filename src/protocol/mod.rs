@@ -47,6 +47,8 @@ mod sweep;
 mod testing;
 #[cfg(all(test, not(loom)))]
 mod tests;
+#[cfg(all(test, not(loom)))]
+mod told_apart;
 mod withdraw;
 
 pub(crate) use acquire::{

@@ -122,21 +122,20 @@ pub(crate) fn sweep<D: Dir>(store: &Store<D>, quarantine: impl Fn() -> Result<D>
     Ok(swept)
 }
 
-/// Removes what processes staged that are gone; returns how many files. A staged commit is alive
-/// exactly while the claim of the same nonce is there, uncommitted (ALIVE): run it after the
-/// claims were swept. What is to be handed over is alive while its own lock is held.
-pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
+/// Removes what processes staged that are gone. A staged commit is alive exactly while the claim of
+/// the same nonce is there, uncommitted (ALIVE): run it after the claims were swept. What is
+/// to be handed over is alive while its own lock is held.
+pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<()> {
     let dir = &store.staging;
-    let mut removed = 0;
     if !dir.has_locks() {
-        return Ok(0);
+        return Ok(());
     }
     for name in dir
         .names()
         .map_err(|error| Error::io(Op::List, dir.path(), error))?
     {
         if hand_over::is_staged(&name) {
-            removed += u32::from(hand_over::sweep_staged(dir, &name)?);
+            hand_over::sweep_staged(dir, &name)?;
             continue;
         }
         let Some((port, nonce)) = staged_commit(&name) else {
@@ -151,7 +150,7 @@ pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
         };
         if !alive {
             match dir.remove(&name) {
-                Ok(()) => removed += 1,
+                Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 // Somebody's: a repair moves it aside.
                 Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {}
@@ -159,7 +158,7 @@ pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<u32> {
             }
         }
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// Reads the name of a staged commit.

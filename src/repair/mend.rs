@@ -27,8 +27,7 @@ pub(super) fn all(registry: &Registry, place: &Place) -> Result<()> {
     mend_claims(place, registry.file_name(), file.as_ref())?;
     mend_dangling(place)?;
     mend_foreign(place)?;
-    sweep_staging(&place.store)?;
-    Ok(())
+    sweep_staging(&place.store)
 }
 
 fn mend_permissions(place: &Place) -> Result<()> {

@@ -132,7 +132,7 @@ impl Op {
                 _ => Answer::Absent,
             }),
             Op::Sweep => sweep(store, quarantine).map(|_| Answer::Done),
-            Op::SweepStaging => sweep_staging(store).map(|_| Answer::Done),
+            Op::SweepStaging => sweep_staging(store).map(|()| Answer::Done),
             Op::Refresh | Op::Rewrite => {
                 let write = |_: &[Marked]| write_registry(process);
                 refresh(store, self == Op::Rewrite, write).map(|_: Refreshed| Answer::Done)
