@@ -85,12 +85,20 @@ pub(crate) fn pause(round: u32) {
         return;
     }
     #[cfg(not(loom))]
-    if round < 4 {
-        std::thread::yield_now();
-    } else {
-        let micros = 100u64 << (round - 4).min(8);
-        std::thread::sleep(std::time::Duration::from_micros(micros.min(20_000)));
+    match pause_len(round) {
+        std::time::Duration::ZERO => std::thread::yield_now(),
+        len => std::thread::sleep(len),
     }
+}
+
+#[cfg(not(loom))]
+const fn pause_len(round: u32) -> std::time::Duration {
+    let micros = match round {
+        0..4 => 0,
+        4..12 => 100 << (round - 4),
+        12.. => 20_000,
+    };
+    std::time::Duration::from_micros(micros)
 }
 
 /// Whether a claim must survive a power cut. Claims survive killed processes in any case.
