@@ -69,7 +69,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     let tell = || tell(&settings, &registry, &is_unknown);
     let answer = match &cli.command {
         // Everything is told before, because the command does not come back.
-        Command::Run(args) => run::run(&settings, &registry, args, &tell).map(Outcome::Code),
+        Command::Run(args) => run::run(&settings, &registry, args, tell).map(Outcome::Code),
         Command::Allocate {
             target,
             count,
