@@ -79,6 +79,10 @@ fn what_another_projects_run_set_is_replaced() {
     ))
     .stdout(format!("{}:::[HOME]/blog\n", test.port(1)))
     .run();
+    // A socket is another project's, too: a server would serve on it.
+    test.shell("cd shop; \"$portclaim\" run --socket -- \"$portclaim\" run --project ../blog -- sh -c 'echo $LISTEN_FDS$LISTEN_PID$LISTEN_FDNAMES:$PORT'")
+        .stdout(format!(":{}\n", test.port(1)))
+        .run();
 }
 
 #[test]
@@ -124,6 +128,7 @@ fn a_command_that_cannot_be_started_leaves_no_claim_behind() {
         &["run", "--service", "a:9x", "--", "true"],
         &["run", "--service", "a:", "--", "true"],
         &["run", "--service", ":X", "--", "true"],
+        &["run", "--service", "a.b", "--service", "a-b", "--", "true"],
         &["run", "--lease", "--fallback", "--", "true"],
         &["run", "--", "/bin/echo", "{port:web}"],
     ] {

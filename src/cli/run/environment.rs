@@ -15,6 +15,9 @@ use super::super::variables::{Given, PORT, PROJECT, variable_name};
 /// Names the variables that were set, so that an inner run of another project can remove them.
 const VARIABLES: &str = "PORTCLAIM_VARIABLES";
 
+/// Those of handed over sockets (`sd_listen_fds`).
+const SOCKETS: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
 /// A port's variable, and one more that the user named.
 pub(super) struct Named {
     pub(super) service: String,
@@ -23,7 +26,13 @@ pub(super) struct Named {
 
 /// Sets the variables of this run. What an outer run set is removed first: its ports are
 /// another project's.
-pub(super) fn set(command: &mut Command, project: &ProjectPath, given: &[Given], named: &[Named]) {
+pub(super) fn set(
+    command: &mut Command,
+    project: &ProjectPath,
+    given: &[Given],
+    named: &[Named],
+    with_sockets: bool,
+) {
     for inherited in inherited() {
         command.env_remove(inherited);
     }
@@ -47,6 +56,9 @@ pub(super) fn set(command: &mut Command, project: &ProjectPath, given: &[Given],
         if let Some(variable) = variable {
             set(variable, one.port.to_string());
         }
+    }
+    if with_sockets {
+        variables.extend(SOCKETS.map(str::to_owned));
     }
     variables.sort_unstable();
     variables.dedup();

@@ -17,7 +17,7 @@ use super::report::{Failure, warning};
 use super::settings::Settings;
 use super::target::Holders;
 use super::text::escape;
-use super::variables::Given;
+use super::variables::{Given, variable_name};
 
 mod arguments;
 mod environment;
@@ -92,7 +92,7 @@ pub(super) fn run(
         .collect::<Result<Vec<OsString>, _>>()?;
     let mut command = Command::new(program);
     command.args(arguments);
-    environment::set(&mut command, &project, &given, &named);
+    environment::set(&mut command, &project, &given, &named, args.socket);
     for service in &mut services {
         service.hold.share()?;
     }
@@ -122,6 +122,17 @@ fn named(project: &ProjectPath, services: &[String]) -> Result<Vec<Named>, Failu
                 Failure::new(&format!("\"{variable}\" cannot be a variable"))
                     .hint("--service NAME:VARIABLE, of letters, digits and underscores"),
             );
+        }
+        let is_same = |one: &&Named| variable_name(&one.service) == variable_name(service);
+        match named.iter().find(is_same) {
+            Some(one) if one.service != service => {
+                let name = variable_name(service);
+                return Err(Failure::new(&format!(
+                    "the services {} and {service} would both be the variable {name}",
+                    one.service
+                )));
+            }
+            _ => {}
         }
         if named.iter().all(|one| one.service != service) {
             named.push(Named {
