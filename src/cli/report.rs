@@ -101,7 +101,7 @@ fn hint(error: &Error) -> Option<String> {
         (ErrorKind::Io, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) => {
             "the registry must be writable for this; --registry or PORT_REGISTRY_PATH can name one elsewhere".to_owned()
         }
-        (ErrorKind::Io, Some(io::ErrorKind::Unsupported)) => {
+        (ErrorKind::NoLocks, _) => {
             "--registry or PORT_REGISTRY_PATH can name a registry on a local disk".to_owned()
         }
         (ErrorKind::Io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) => {

@@ -74,7 +74,7 @@ pub enum ErrorKind {
     InvalidCount,
     /// Other processes changed the same files each time this one looked: it may be tried again.
     Contended,
-    /// A lease was asked for on a file system whose locks cannot be trusted.
+    /// A lease, a move or a prune was asked for on a file system whose locks cannot be trusted.
     NoLocks,
     /// The system refused a call; the source says why.
     Io,
@@ -125,6 +125,8 @@ enum Inner {
     NoLocks {
         root: Utf8PathBuf,
         filesystem: String,
+        /// Why that matters: behind "cannot be trusted".
+        why: &'static str,
     },
     Io {
         op: Op,
@@ -188,10 +190,16 @@ impl Error {
         Error::new(Inner::Contended { what: what.into() })
     }
 
-    pub(crate) fn no_locks(root: impl Into<Utf8PathBuf>, filesystem: String) -> Error {
+    /// `why` says why that matters: behind "cannot be trusted".
+    pub(crate) fn no_locks(
+        root: impl Into<Utf8PathBuf>,
+        filesystem: String,
+        why: &'static str,
+    ) -> Error {
         Error::new(Inner::NoLocks {
             root: root.into(),
             filesystem,
+            why,
         })
     }
 
@@ -480,9 +488,13 @@ impl fmt::Display for Error {
                 "other processes changed {} each time it was looked at",
                 what.as_str().escape_debug()
             ),
-            Inner::NoLocks { root, filesystem } => write!(
+            Inner::NoLocks {
+                root,
+                filesystem,
+                why,
+            } => write!(
                 f,
-                "{} lies on {}, whose file locks cannot be trusted, and a lease is nothing but a lock",
+                "{} lies on {}, whose file locks cannot be trusted{why}",
                 root.as_str().escape_debug(),
                 filesystem.escape_debug()
             ),

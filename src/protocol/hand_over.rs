@@ -44,17 +44,12 @@ pub(crate) enum HandedOver {
 /// Hands the ports of `from` over to the holders that `to` names. `to` is told what the holder has
 /// now and a nonce, and returns the new record, of the same port.
 ///
-/// After an error, some may have been handed over: where the disk failed in the middle.
+/// Only where there are locks. After an error, some may have been handed over: where the disk failed in the middle.
 pub(crate) fn hand_over<D: Dir>(
     store: &Store<D>,
     from: &[Record],
     to: impl Fn(&Record, Nonce) -> Record,
 ) -> Result<HandedOver> {
-    if !store.ports.has_locks() {
-        let why = "file locks are not used on this file system, and nothing else keeps others from a claim meanwhile";
-        let error = io::Error::new(io::ErrorKind::Unsupported, why);
-        return Err(Error::io(Op::Lock, store.ports.path(), error));
-    }
     let mut all = Vec::with_capacity(from.len());
     for old in from {
         let failed = match Prepared::new(store, old, &to) {

@@ -2,11 +2,9 @@
 //! that is not mounted, and a directory that cannot be read, are no deletions.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, ErrorKind, Op, Result};
-use crate::fs::Dir;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fs::whereabouts::{Whereabouts, look};
 use crate::net::{Availability, listeners, probe};
 use crate::port::Port;
@@ -135,9 +133,9 @@ impl Registry {
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry, or what it knows of missing
-    /// directories, cannot be read or written; with `Unsupported` as its source where locks are not used
-    /// ([`Filesystem::locks`](crate::Filesystem::locks)): such a registry may be other machines' as well,
-    /// whose directories cannot be seen from here. [`Prune::force`] works there too. Otherwise as
+    /// directories, cannot be read or written. [`ErrorKind::NoLocks`](crate::ErrorKind::NoLocks) where locks
+    /// are not used ([`Filesystem::locks`](crate::Filesystem::locks)): such a registry may be other machines'
+    /// as well, whose directories cannot be seen from here. [`Prune::force`] works there too. Otherwise as
     /// [`Registry::release`]: where it fails in the middle, some ports were given back.
     ///
     /// # Races
@@ -179,11 +177,10 @@ impl Registry {
                 .map(|(project, records)| self.prune_forced(prune, project, records))
                 .collect();
         }
-        if !place.root.has_locks() {
-            let why = "file locks are not used on this file system: the registry may be another machine's as well, and \
-                       its directories cannot be seen from here";
-            let error = io::Error::new(io::ErrorKind::Unsupported, why);
-            return Err(Error::io(Op::Inspect, place.root.path(), error));
+        let filesystem = place.root.filesystem();
+        if !filesystem.locks() {
+            let why = ": it may hold the claims of other machines as well, whose directories cannot be seen from here";
+            return Err(Error::no_locks(self.root(), filesystem.to_string(), why));
         }
         let mut sightings = Sightings::open(place, prune.is_dry)?;
         let mut pruned = Vec::new();

@@ -32,7 +32,8 @@ impl Registry {
         let place = self.place_for_writing()?;
         let filesystem = place.root.filesystem();
         if !filesystem.locks() {
-            return Err(Error::no_locks(self.root(), filesystem.to_string()));
+            let why = ", and a lease is nothing but a lock";
+            return Err(Error::no_locks(self.root(), filesystem.to_string(), why));
         }
         let file = self.adopt(place)?;
         let rewrite = file.rewrite;

@@ -23,15 +23,15 @@ impl Registry {
     ///
     /// [`ErrorKind::HasAnother`](crate::ErrorKind::HasAnother) where a service has a port in both
     /// projects, and nothing was changed. [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath)
-    /// where both are the same. [`ErrorKind::Io`](crate::ErrorKind::Io), with `Unsupported` as its source,
-    /// where locks are not used ([`Filesystem::locks`](crate::Filesystem::locks)); and where
+    /// where both are the same. [`ErrorKind::NoLocks`](crate::ErrorKind::NoLocks) where locks are not used
+    /// ([`Filesystem::locks`](crate::Filesystem::locks)). [`ErrorKind::Io`](crate::ErrorKind::Io) where
     /// a disk failed: then some ports may have been moved, and another call moves the rest.
     /// [`ErrorKind::Contended`](crate::ErrorKind::Contended) where others did not come to an end.
     ///
     /// # Races
     ///
     /// A port that `old` is given during the call may stay with it. A listing of all ports beside it may
-    /// miss one that is moving.
+    /// miss one that is moving. The time of a claim that was given for a time begins anew.
     ///
     /// # Examples
     ///
@@ -55,6 +55,11 @@ impl Registry {
         let Some(place) = self.place_with_file()? else {
             return Ok(Vec::new());
         };
+        let filesystem = place.root.filesystem();
+        if !filesystem.locks() {
+            let why = ", and nothing else keeps others from a claim that is being moved";
+            return Err(Error::no_locks(self.root(), filesystem.to_string(), why));
+        }
         let mut moved = Vec::new();
         let answer = self.move_all(place, old, new, &mut moved);
         self.changed(place, false);

@@ -1,7 +1,7 @@
 //! A registry on a file system that a program serves: sshfs, or one that bears its name.
 
 use camino::Utf8Path;
-use portclaim::{Fate, Filesystem, Holder, Kept, ProjectPath, Prune, Registry, Request};
+use portclaim::{ErrorKind, Fate, Filesystem, Holder, Kept, ProjectPath, Prune, Registry, Request};
 
 use crate::harness::{Test, skip};
 
@@ -174,8 +174,7 @@ fn the_library_tells(root: &Utf8Path) {
         registry.prune(&prune).map(drop),
     ] {
         let error = error.expect_err("it is refused");
-        let cause = error.io_error().map(std::io::Error::kind);
-        assert_eq!(cause, Some(std::io::ErrorKind::Unsupported), "{error}");
+        assert_eq!(error.kind(), ErrorKind::NoLocks, "{error}");
     }
     let forced = registry.prune(&prune.force(held.project().clone()));
     assert_eq!(
