@@ -84,6 +84,11 @@ impl Document {
             b't' => self.members.push(Member::Mappings(Vec::new())),
             name @ (b'v' | b'n' | b'w') => {
                 let (value, port) = value(&mut line);
+                // No wrong ones, but none.
+                if name == b'w' && value == "{}" {
+                    self.members.push(Member::Mappings(Vec::new()));
+                    return;
+                }
                 let key = match name {
                     b'v' => "\"version\"",
                     b'n' => "\"next_available\"",
