@@ -25,7 +25,7 @@ pub(crate) use document::{Damage, Document, NextAvailable, PortSet};
 pub(crate) use salvage::salvage;
 pub(crate) use services::Services;
 pub(crate) use turn::{Turn, next_available};
-pub(crate) use written::{Settled, note_written, recall};
+pub(crate) use written::{Settled, is_written_last, note_written, recall};
 
 /// How a copy of the registry file is called: behind its name, with a number from the second on.
 const BACKUP_SUFFIX: &str = ".backup";

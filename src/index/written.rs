@@ -102,29 +102,43 @@ fn name_of(holder: &Holder) -> Cow<'_, str> {
     Cow::Owned(format!("{project}\0{}", holder.service()))
 }
 
-/// Notes what the file is like that portclaim wrote. Only where it says what the claims say,
-/// and nothing else that a search must know. Best effort: a file of which nothing is noted is read.
+/// Stands in the place of `next_available` where the file must be read all the same.
+const READ_IT: &str = "-";
+
+/// Notes what the file is like that portclaim wrote, and where it says what the claims say, and
+/// nothing else that a search must know, its `next_available`. Best effort: a file of which nothing
+/// is noted is read.
 pub(crate) fn note_written(index: &OsDir, seen: Fingerprint, document: &Document) {
-    let NextAvailable::Port(next) = document.next_available() else {
-        return;
-    };
     let is_ours = |port| document.ours().is_some_and(|ours| ours.contains(port));
     let mut mappings = document.mappings();
-    if document.kept().next().is_none()
-        && mappings.all(|(_, port)| is_ours(port))
-        && let Ok(slot) = Slot::open(index, NAME)
-    {
+    let is_plain = document.kept().next().is_none() && mappings.all(|(_, port)| is_ours(port));
+    let next = match document.next_available() {
+        NextAvailable::Port(next) if is_plain => next.to_string(),
+        _ => READ_IT.to_owned(),
+    };
+    if let Ok(slot) = Slot::open(index, NAME) {
         let _ = slot.write(&format!("{seen} {next}"), LEN);
     }
 }
 
-/// Returns what the file says that is like this now, if portclaim wrote it last and noted that.
-pub(crate) fn recall(index: &OsDir, seen: Fingerprint) -> Option<Settled> {
+/// Returns whether the file that is like this now is the one that portclaim wrote last. One that
+/// it wrote before, and that somebody has put back, may show other holders than the claims.
+pub(crate) fn is_written_last(index: &OsDir, seen: Fingerprint) -> bool {
+    read(index).is_some_and(|(noted, _)| noted == seen.to_string())
+}
+
+fn read(index: &OsDir) -> Option<(String, String)> {
     let line = index.read(NAME, LEN + 1).ok()?;
     // Something may stand behind the line that no writer removes.
     let line = line.split(|&byte| byte == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?;
     let (noted, next) = line.trim_end().split_once(' ')?;
+    Some((noted.to_owned(), next.to_owned()))
+}
+
+/// Returns what the file says that is like this now, if portclaim wrote it last and noted that.
+pub(crate) fn recall(index: &OsDir, seen: Fingerprint) -> Option<Settled> {
+    let (noted, next) = read(index)?;
     let next: Port = next.parse().ok()?;
     (noted == seen.to_string()).then(|| Settled {
         seen,

@@ -43,6 +43,8 @@ pub(crate) struct Adopted {
     pub(crate) notices: Vec<Notice>,
     /// Whether the file must be written anew, whatever the marks say.
     pub(crate) rewrite: bool,
+    /// Whether the file was the one that portclaim wrote last.
+    is_last: bool,
 }
 
 impl Adopted {
@@ -101,6 +103,7 @@ pub(crate) fn adopt_changes(place: &Place, name: &str, range: PortRange) -> Resu
             settled: Some(settled),
             notices: Vec::new(),
             rewrite: false,
+            is_last: true,
         });
     }
     adopt(place, name, range)
@@ -132,6 +135,8 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
     // Taken before the file is read: what is written in between shows the next time.
     let seen = fingerprint(place, name)?;
     let is_known = matches!(seen, Some(seen) if recall(place, seen)?.is_some());
+    let is_last =
+        is_known || matches!(seen, Some(seen) if index::is_written_last(&place.store.index, seen));
     *settled(place) = None;
     let mut source = Source {
         place,
@@ -153,6 +158,7 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
             settled: None,
             notices,
             rewrite: true,
+            is_last: false,
         }),
         Loaded::Damaged(damage, bytes) => {
             let backup = file.back_up(&place.store, &place.store.staging, &bytes)?;
@@ -170,6 +176,7 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
                 settled: None,
                 notices,
                 rewrite: true,
+                is_last: false,
             })
         }
         Loaded::Sound(document, bytes) if is_current(place, &document)? => {
@@ -187,8 +194,9 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
             }
             let document = Arc::new(document);
             let found = match seen {
-                // Of another file, a write that follows at once might not show.
-                Some(seen) if !rewrite && seen.is_dated_back() => {
+                // Of another file, a write that follows at once might not show, and an older copy may
+                // say what the claims do not.
+                Some(seen) if !rewrite && is_last && seen.is_dated_back() => {
                     Some(Arc::new(Settled::new(seen, document.clone())))
                 }
                 _ => None,
@@ -200,6 +208,7 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
                 settled: found,
                 notices,
                 rewrite,
+                is_last,
             })
         }
         Loaded::Sound(document, bytes) => {
@@ -222,6 +231,7 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
                 settled: None,
                 notices,
                 rewrite: true,
+                is_last: false,
             })
         }
     }

@@ -20,7 +20,8 @@ pub(crate) fn read(place: &Place, name: &str) -> Result<Option<Document>> {
 }
 
 /// Writes the registry file anew from the claims, and what others added to it. Call it under
-/// the index lock. All claims are read if `fully` says so, else those that changed.
+/// the index lock. All claims are read if `fully` says so or the file is not the one that portclaim
+/// wrote last, else those that changed.
 pub(crate) fn write_index(
     place: &Place,
     name: &str,
@@ -36,6 +37,7 @@ pub(crate) fn write_index(
             bytes,
             notices,
             settled: known,
+            is_last,
             ..
         } = adopt(place, name, range)?;
         drop(known);
@@ -45,7 +47,7 @@ pub(crate) fn write_index(
         // With this, the only copy can be worked on.
         *settled(place) = None;
         let mut document = document.map_or_else(|| Document::new(range), Arc::unwrap_or_clone);
-        let update = if fully || !is_sound {
+        let update = if fully || !is_sound || !is_last {
             index::update_fully
         } else {
             index::update

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use portclaim::Port;
 use serde_json::{Value, json};
 
 use super::super::ground::{listed, port, record_line};
@@ -76,6 +77,13 @@ impl Play {
         let mut shown = file["mappings"].as_object().into_iter().flatten();
         let is_shown = shown.any(|(_, shown)| *shown == port(number).get());
         is_shown && self.model.holder_of(port(number)).is_none()
+    }
+
+    /// Returns the port that the file shows for a project.
+    pub(super) fn shown(&self, project: usize) -> Option<Port> {
+        let file = self.read_file();
+        let shown = file["mappings"][PROJECTS[project]].as_u64()?;
+        Port::new(shown.try_into().ok()?)
     }
 
     fn read_file(&self) -> Value {

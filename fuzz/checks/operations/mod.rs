@@ -9,8 +9,8 @@ use model::{Model, PROJECTS};
 mod disturb;
 mod model;
 
-/// After each instruction the registry says what the map says, whatever others did to its files;
-/// in the end it is well, and its file shows the same.
+/// After each instruction the registry says what the map says, whatever others did to its files,
+/// and after each change its file shows the same; in the end all is well.
 pub(crate) fn operations(data: &[u8]) {
     let ground = Ground::new();
     let mut play = Play {
@@ -21,8 +21,12 @@ pub(crate) fn operations(data: &[u8]) {
         kept: None,
     };
     for line in lines(data) {
+        let before = play.model.held();
         play.follow(line);
         play.expect_held();
+        if play.model.held() != before {
+            play.expect_shown();
+        }
     }
     play.end();
 }
@@ -99,6 +103,7 @@ impl Play {
     /// Claims any port of a range.
     fn claim(&mut self, project: usize, range: PortRange, with: impl FnOnce(Request) -> Request) {
         let had = self.model.port_of(project);
+        let lost = [self.model.last(project), self.shown(project)];
         let request = with(Request::new(holder(PROJECTS[project])));
         match self.registry.claim(&request) {
             Ok(claim) => {
@@ -106,9 +111,10 @@ impl Play {
                 if let Some(had) = had {
                     assert_eq!(claim.port(), had, "it had another one");
                 } else {
-                    // The one that it lost comes first, and may lie outside.
-                    let is_lost = self.model.last(project) == Some(claim.port());
-                    let is_wanted = is_lost || range.contains(claim.port());
+                    // The one that it lost, or seems to have lost by an older copy of the file,
+                    // comes first, and may lie outside.
+                    let is_wanted =
+                        lost.contains(&Some(claim.port())) || range.contains(claim.port());
                     self.model.give(project, claim.port());
                     assert!(is_wanted, "{claim:?}");
                 }
@@ -196,6 +202,11 @@ impl Play {
             );
         }
         self.expect_held();
+        self.expect_shown();
+    }
+
+    /// The registry file follows each change. (Between changes, an older copy may lie there.)
+    fn expect_shown(&self) {
         let file = std::fs::read(self.ground.file()).map(|bytes| {
             let file: serde_json::Value = serde_json::from_slice(&bytes).expect("it is JSON");
             let mappings = file["mappings"].as_object().expect("an object").clone();
