@@ -193,14 +193,11 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
                 source.adopt_all(foreign, true, &mut notices)?;
             }
             let document = Arc::new(document);
-            let found = match seen {
-                // Of another file, a write that follows at once might not show, and an older copy may
-                // say what the claims do not.
-                Some(seen) if !rewrite && is_last && seen.is_dated_back() => {
-                    Some(Arc::new(Settled::new(seen, document.clone())))
-                }
-                _ => None,
-            };
+            // Of another file, a write that follows at once might not show, and an older copy may
+            // say what the claims do not.
+            let found = seen
+                .filter(|seen| !rewrite && is_last && seen.is_dated_back())
+                .map(|seen| Arc::new(Settled::new(seen, document.clone())));
             settled(place).clone_from(&found);
             Ok(Adopted {
                 document: Some(document),
