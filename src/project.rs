@@ -304,6 +304,19 @@ mod tests {
     }
 
     #[test]
+    fn a_path_knows_its_last_component_and_what_is_around_it() {
+        let path = |text: &str| ProjectPath::from_normal(text).expect("path");
+        for (text, name, parent) in [
+            ("/a/b c", "b c", Some("/a")),
+            ("/a", "a", Some("/")),
+            ("/", "/", None),
+        ] {
+            assert_eq!(path(text).name(), name);
+            assert_eq!(path(text).parent(), parent.map(path));
+        }
+    }
+
+    #[test]
     fn a_key_tells_projects_and_services_apart_and_never_changes() {
         let key = |path: &str, service: &str| {
             let project = ProjectPath::from_normal(path).expect("path");
