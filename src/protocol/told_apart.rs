@@ -11,7 +11,7 @@ use super::testing::{Fixed, holder, port, ports, quarantine, store};
 use super::withdraw::Withdrawal;
 use super::*;
 use crate::error::Corruption;
-use crate::fs::sim::{Probe, SimDir, Step, Verdict};
+use crate::fs::sim::{Fault, Probe, SimDir, Step, Verdict};
 use crate::net::Availability;
 use crate::port::Port;
 use crate::record::{Draft, Record};
@@ -870,4 +870,30 @@ fn a_refresh_looks_once_more_and_ends() {
     assert!(store.index.try_lock(&lock).expect("locks"));
     let answer = refresh(&store, true, |_| panic!("another process does it"));
     assert_eq!(answer.expect("told"), Refreshed::Elsewhere);
+}
+
+#[test]
+fn where_there_are_no_locks_none_is_asked_for() {
+    let [store] = store(&[Fault::NoLocks]);
+    let process = watched(&store, |step| {
+        assert_ne!(step.call, "lock", "it can block for ever there");
+        Verdict::Go
+    });
+    acquired(&process, "/a", &[1]);
+    store.ports.put("2.claim", b"");
+    let swept = sweep(&process, quarantine).expect("sweeps");
+    assert!(
+        swept.freed.is_empty(),
+        "nobody knows whether its claimer is alive"
+    );
+    let mut written = 0;
+    let answer = refresh(&process, false, |_| {
+        written += 1;
+        Ok(())
+    });
+    assert_eq!((answer.expect("refreshes"), written), (Refreshed::Done, 1));
+    let answer = release(&process, &holder("/a"), None, None).expect("releases");
+    assert!(matches!(answer, Released::Done(_)));
+    assert_eq!(ports(&store), [2]);
+    assert!(marks(&store.index).expect("marks").is_empty());
 }

@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     SyncHidesFailure,
     /// A lock outlives the process that held it.
     LocksOutlive,
+    /// There are no locks: a network file system. The protocol copes with it.
+    NoLocks,
 }
 
 /// How a step goes.
@@ -299,7 +301,7 @@ impl Dir for SimDir {
     }
 
     fn has_locks(&self) -> bool {
-        true
+        with(&self.state, |state| !state.has(Fault::NoLocks))
     }
 
     fn means(&self, name: &str, file: &SimFile) -> io::Result<bool> {
