@@ -240,3 +240,19 @@ fn is_own_name(name: &str) -> bool {
         || is_staged_name(name)
         || is_staged_record(name)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_portclaim_names_is_its_own() {
+        let staged = format!("8888-{}", crate::record::Nonce::NONE);
+        for name in ["8888.claim", ESTABLISHED, "registry-1", "backup-1", &staged] {
+            assert!(is_own_name(name), "{name}");
+        }
+        for name in ["", "notes.txt", "08888.claim", "8888-x", "registry"] {
+            assert!(!is_own_name(name), "{name}");
+        }
+    }
+}
