@@ -27,7 +27,8 @@ pub(crate) struct RangePicker<'a> {
     spared: PortSet,
     /// Ports that are not to be given out.
     excluded: PortSet,
-    tried: PortSet,
+    /// Those of the preferred ports that were tried: the turn comes to every other one once.
+    tried: Vec<Port>,
     listed: Option<PortSet>,
     claimed: u32,
     in_use: u32,
@@ -56,7 +57,7 @@ impl<'a> RangePicker<'a> {
             current: None,
             spared,
             excluded,
-            tried: PortSet::new(),
+            tried: Vec::new(),
             listed: None,
             claimed: 0,
             in_use: 0,
@@ -86,7 +87,7 @@ impl Picker for RangePicker<'_> {
     fn next(&mut self) -> Result<Option<Port>> {
         self.current = None;
         if let Some(port) = self.preferred.pop_front() {
-            self.tried.insert(port);
+            self.tried.push(port);
             return Ok(Some(port));
         }
         if self.claimed >= LIST_AFTER && self.listed.is_none() {
@@ -94,7 +95,7 @@ impl Picker for RangePicker<'_> {
         }
         for port in self.turn.by_ref() {
             if self.excluded.contains(port) {
-                self.left_out += u32::from(!self.tried.contains(port));
+                self.left_out += u32::from(!self.tried.contains(&port));
             } else if self.spared.contains(port) {
                 self.claimed += 1;
             } else if self
@@ -102,8 +103,8 @@ impl Picker for RangePicker<'_> {
                 .as_ref()
                 .is_some_and(|listed| listed.contains(port))
             {
-                self.claimed += u32::from(!self.tried.contains(port));
-            } else if self.tried.insert(port) {
+                self.claimed += u32::from(!self.tried.contains(&port));
+            } else if !self.tried.contains(&port) {
                 self.current = Some(port);
                 return Ok(Some(port));
             }
@@ -123,7 +124,7 @@ impl Picker for RangePicker<'_> {
     }
 
     fn prefer(&mut self, port: Port) {
-        if !self.tried.contains(port) && !self.preferred.contains(&port) {
+        if !self.tried.contains(&port) && !self.preferred.contains(&port) {
             self.preferred.push_front(port);
         }
     }

@@ -648,20 +648,30 @@ fn printable(key: &str) -> String {
 }
 
 /// A set of ports. As text: `8888-8890,8893`, ascending.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct PortSet {
-    /// One bit for each number.
-    words: Box<[u64; PortSet::WORDS]>,
+    /// One bit for each number; `None` as long as nothing was put in, as in most sets.
+    words: Option<Box<[u64; PortSet::WORDS]>>,
 }
+
+impl PartialEq for PortSet {
+    fn eq(&self, other: &PortSet) -> bool {
+        self.words().eq(other.words())
+    }
+}
+
+impl Eq for PortSet {}
 
 impl PortSet {
     const WORDS: usize = 65536 / 64;
 
     /// Returns the empty set.
     pub(crate) fn new() -> PortSet {
-        PortSet {
-            words: Box::new([0; PortSet::WORDS]),
-        }
+        PortSet { words: None }
+    }
+
+    fn words(&self) -> impl Iterator<Item = u64> {
+        (0..PortSet::WORDS).map(|at| self.words.as_ref().map_or(0, |words| words[at]))
     }
 
     fn place(port: Port) -> (usize, u64) {
@@ -671,36 +681,43 @@ impl PortSet {
     /// Adds `port`. Returns whether it was not there yet.
     pub(crate) fn insert(&mut self, port: Port) -> bool {
         let (word, bit) = PortSet::place(port);
-        let new = self.words[word] & bit == 0;
-        self.words[word] |= bit;
+        let words = self
+            .words
+            .get_or_insert_with(|| Box::new([0; PortSet::WORDS]));
+        let new = words[word] & bit == 0;
+        words[word] |= bit;
         new
     }
 
     /// Takes `port` out. Returns whether it was there.
     pub(crate) fn remove(&mut self, port: Port) -> bool {
         let (word, bit) = PortSet::place(port);
-        let old = self.words[word] & bit != 0;
-        self.words[word] &= !bit;
+        let Some(words) = &mut self.words else {
+            return false;
+        };
+        let old = words[word] & bit != 0;
+        words[word] &= !bit;
         old
     }
 
     /// Returns whether `port` is in the set.
     pub(crate) fn contains(&self, port: Port) -> bool {
         let (word, bit) = PortSet::place(port);
-        self.words[word] & bit != 0
+        let words = self.words.as_ref();
+        words.is_some_and(|words| words[word] & bit != 0)
     }
 
     /// Returns whether the set is empty.
     pub(crate) fn is_empty(&self) -> bool {
-        self.words.iter().all(|&word| word == 0)
+        self.words().all(|word| word == 0)
     }
 
     /// Iterates over the ports, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Port> {
         (0..=u16::MAX)
             .step_by(64)
-            .zip(self.words.iter())
-            .flat_map(|(base, &word)| {
+            .zip(self.words())
+            .flat_map(|(base, word)| {
                 let bits =
                     std::iter::successors(Some(word), |word| Some(word & word.wrapping_sub(1)));
                 bits.take_while(|&word| word != 0).filter_map(move |word| {
