@@ -1,6 +1,6 @@
 //! Leases, as the registry gives and lists them.
 
-use super::search::{Found, Pick, Wanted};
+use super::search::{Found, Pick, Wanted, search};
 use super::{Registry, Request};
 use crate::claim::Lease;
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ impl Registry {
         let range = request.range.unwrap_or(self.range());
         let written = file.next_available();
         let is_ours = |_: &Record| false;
-        let found = self.search(place, is_ours, |_| {
+        let found = search(place, is_ours, || {
             let mut pick = if let Some(port) = request.port {
                 Pick::Only(Wanted::new(port, true))
             } else {

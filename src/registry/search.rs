@@ -126,7 +126,7 @@ impl Registry {
         let quarantine = || place.quarantine();
         let mut seen = Some(seen);
         let is_ours = |by: &Record| drafts.iter().any(|draft| draft.holder == *by.holder());
-        self.search(place, is_ours, |_| {
+        search(place, is_ours, || {
             for &port in known.iter().flatten() {
                 // Its own claim may be there, without its commit.
                 sweep_port(&place.store, port, quarantine)?;
@@ -155,47 +155,6 @@ impl Registry {
         })
     }
 
-    /// Calls `once` until it finds what it searches. Where a port is wanted that has a claim, or a
-    /// range is exhausted, what killed processes left is swept in between.
-    pub(super) fn search<'a, T>(
-        &self,
-        place: &'a Place,
-        is_ours: impl Fn(&Record) -> bool,
-        mut once: impl FnMut(u32) -> Result<Found<'a, T>>,
-    ) -> Result<T> {
-        let _ = self;
-        let (mut looks, mut wanted) = (0, None);
-        for round in 0..=EXHAUSTED_ROUNDS_MAX {
-            match once(round)? {
-                Found::This(found) => return Ok(found),
-                Found::Exhausted(Pick::Only(Wanted { port, .. })) => {
-                    wanted = Some(port);
-                    if !clear(place, port, &is_ours, round, &mut looks)? {
-                        break;
-                    }
-                }
-                Found::Exhausted(Pick::Range(picker)) => {
-                    let swept = sweep(&place.store, || place.quarantine())?;
-                    // Claims that are being made may be given up yet, and one may be this
-                    // holder's: rivals for one project's port each hold one for a moment.
-                    let is_moving =
-                        swept.busy.iter().any(|&port| picker.tries(port)) && round < ROUNDS_MAX;
-                    let is_freed = !swept.freed.is_empty() || reclaim_all(place)?;
-                    if round > 0 && !is_freed && !is_moving {
-                        return Err(Error::exhausted(picker.exhaustion()));
-                    }
-                    if is_moving {
-                        pause(round);
-                    }
-                }
-            }
-        }
-        Err(match wanted {
-            Some(port) => Error::taken(port, None),
-            None => Error::contended(place.store.ports.path()),
-        })
-    }
-
     /// Returns the ports that are not given to a request unless it names them.
     pub(super) fn excluded(&self, request: &Request) -> PortSet {
         ports_of(self.inner.options.excluded.iter().chain(&request.excluded))
@@ -215,6 +174,45 @@ impl Registry {
             known => Ok(known),
         }
     }
+}
+
+/// Calls `once` until it finds what it searches. Where a port is wanted that has a claim, or a
+/// range is exhausted, what killed processes left is swept in between.
+pub(super) fn search<'a, T>(
+    place: &'a Place,
+    is_ours: impl Fn(&Record) -> bool,
+    mut once: impl FnMut() -> Result<Found<'a, T>>,
+) -> Result<T> {
+    let (mut looks, mut wanted) = (0, None);
+    for round in 0..=EXHAUSTED_ROUNDS_MAX {
+        match once()? {
+            Found::This(found) => return Ok(found),
+            Found::Exhausted(Pick::Only(Wanted { port, .. })) => {
+                wanted = Some(port);
+                if !clear(place, port, &is_ours, round, &mut looks)? {
+                    break;
+                }
+            }
+            Found::Exhausted(Pick::Range(picker)) => {
+                let swept = sweep(&place.store, || place.quarantine())?;
+                // Claims that are being made may be given up yet, and one may be this
+                // holder's: rivals for one project's port each hold one for a moment.
+                let is_moving =
+                    swept.busy.iter().any(|&port| picker.tries(port)) && round < ROUNDS_MAX;
+                let is_freed = !swept.freed.is_empty() || reclaim_all(place)?;
+                if round > 0 && !is_freed && !is_moving {
+                    return Err(Error::exhausted(picker.exhaustion()));
+                }
+                if is_moving {
+                    pause(round);
+                }
+            }
+        }
+    }
+    Err(match wanted {
+        Some(port) => Error::taken(port, None),
+        None => Error::contended(place.store.ports.path()),
+    })
 }
 
 /// Returns what the requests' records are to say. It is looked where each project lies: not

@@ -314,11 +314,13 @@ fn a_supervised_command_may_close_what_it_inherited() {
     test.mkdir("shop");
     // Closes all that it does not know, as Python's subprocess does.
     let script = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; echo $PORT; exec cat";
-    let (mut child, _) = started(&test, &["--lease", "--supervise"], script);
-    assert_eq!(leases(&test), 1);
-    drop(child.stdin.take());
-    assert!(child.wait().expect("it ends").success());
-    assert_eq!(leases(&test), 0);
+    for (flags, held) in [(&["--lease", "--supervise"][..], 1), (&["--lease"], 0)] {
+        let (mut child, _) = started(&test, flags, script);
+        assert_eq!(leases(&test), held, "{flags:?}");
+        drop(child.stdin.take());
+        assert!(child.wait().expect("it ends").success());
+        assert_eq!(leases(&test), 0);
+    }
 
     let script = "trap 'echo told; exit 5' TERM; echo; while :; do sleep 0.01; done";
     let call = test.shell("cd shop; exec \"$portclaim\" run --supervise -- sh -c \"$1\" sh");
