@@ -5,7 +5,7 @@ use crate::fs::sim::{Fault, Verdict};
 use super::meeting::meet;
 use super::op::Op;
 use super::play::{Moment, play, play_alone};
-use super::scenes::{CLAIM, COMMON, MEETING, Scene, all, bases};
+use super::scenes::{CLAIM, COMMON, MEETING, MOVE, Scene, all, bases};
 use super::tried::Tried;
 
 /// The process of that.
@@ -143,5 +143,9 @@ fn deep_power_cuts_after_power_cuts() {
 #[ignore = "takes minutes; run it with --release"]
 fn deep_power_cuts_while_two_operations_meet() {
     cut_meeting(&[], &COMMON, true);
-    cut_meeting(&[], &MEETING, false);
+    // Two files that are staged and one that is replaced, beside another operation's: more states
+    // in one moment than can be tried. `moves` cuts the power in a move by itself.
+    let mut ops = MEETING.to_vec();
+    ops.retain(|&op| op != MOVE);
+    cut_meeting(&[], &ops, false);
 }
