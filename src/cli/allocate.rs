@@ -5,7 +5,7 @@ use std::time::Duration;
 use portclaim::{Claim, ErrorKind, Owner, Port, Registry, Request, Term};
 use serde::Serialize;
 
-use super::args::Target;
+use super::global::Target;
 use super::report::{Failure, Outcome, print, print_json, warning};
 use super::settings::Settings;
 use super::target::Holders;

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portclaim::Port;
+
+use super::global::{Global, Target, any_path};
 
 /// Gives every project a stable port of its own, and never one port to two
 #[derive(Parser)]
@@ -16,21 +17,8 @@ pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
 
-    /// The registry file; claims lie in `ports/` beside it
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(super) registry: Option<PathBuf>,
-
-    /// Lowest port to give out
-    #[arg(long, global = true, value_name = "N")]
-    pub(super) port_min: Option<Port>,
-
-    /// Highest port to give out
-    #[arg(long, global = true, value_name = "N")]
-    pub(super) port_max: Option<Port>,
-
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) global: Global,
 }
 
 const AFTER_HELP: &str = "\
@@ -161,19 +149,6 @@ pub(super) enum Command {
     },
     /// Print the man page
     Man,
-}
-
-/// Whose port.
-#[derive(Args, Default)]
-#[cfg_attr(test, derive(Debug, PartialEq))]
-pub(super) struct Target {
-    /// The project's directory [default: the current one]
-    #[arg(value_parser = any_path())]
-    pub(super) path: Option<PathBuf>,
-
-    /// A named service of the project; may come several times
-    #[arg(long = "service", value_name = "NAME")]
-    pub(super) services: Vec<String>,
 }
 
 /// What `run` is told.
@@ -323,9 +298,4 @@ fn share(text: &str) -> Result<f64, String> {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("a share is a number from 0 to 1".to_owned()),
     }
-}
-
-/// An empty path is the current directory; clap's own parser of paths refuses it.
-fn any_path() -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().map(PathBuf::from)
 }

@@ -13,6 +13,7 @@ mod config;
 mod doctor;
 mod env;
 mod generate;
+mod global;
 mod index;
 mod known;
 mod later;
@@ -31,6 +32,7 @@ mod reset;
 mod run;
 mod settings;
 mod show;
+mod stranger;
 mod stress;
 mod target;
 mod text;
@@ -62,7 +64,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::StressWorker => return stress::run_worker(),
         _ => {}
     }
-    let settings = Settings::resolve(cli)?;
+    let settings = Settings::resolve(&cli.global)?;
     let registry = settings.open()?;
     // Of a directory that the command is yet to make, nothing is known before.
     let is_unknown = Cell::new(!settings::warn_of_filesystem(&registry)?);

@@ -6,7 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::args::{Cli, Command, RunArgs, Target};
+use super::args::{Cli, Command, RunArgs};
+use super::global::{Global, Target};
 use super::stress::WORKER;
 
 /// Reads `allocate [PATH]`, `show [PATH]`, `run [--lease] -- COMMAND…` and the worker of `stress`,
@@ -57,10 +58,7 @@ fn run(mut args: impl Iterator<Item = OsString>) -> Option<Command> {
 fn cli(command: Command) -> Cli {
     Cli {
         command,
-        registry: None,
-        port_min: None,
-        port_max: None,
-        json: false,
+        global: Global::default(),
     }
 }
 

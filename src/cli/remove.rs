@@ -3,7 +3,7 @@
 use portclaim::{Holder, Record, Registry};
 use serde::Serialize;
 
-use super::args::Target;
+use super::global::Target;
 use super::report::{Failure, Outcome, print, print_json, warning};
 use super::settings::Settings;
 use super::target::Holders;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use portclaim::Registry;
 use serde::Serialize;
 
-use super::args::Target;
+use super::global::Target;
 use super::report::{Failure, Outcome, print, print_json, warning};
 use super::settings::Settings;
 use super::target::Holders;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use portclaim::{Claim, ErrorKind, IndexPolicy, Port, PortRange, ProjectPath, Registry};
 
-use super::args::Cli;
 use super::config::{self, UserConfig};
+use super::global::Global;
 use super::report::{Failure, warning};
 use super::text::escape;
 
@@ -29,17 +29,17 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn resolve(cli: &Cli) -> Result<Settings, Failure> {
-        let registry = match &cli.registry {
+    pub(super) fn resolve(global: &Global) -> Result<Settings, Failure> {
+        let registry = match &global.registry {
             Some(path) => path.clone(),
             None => registry_from_environment()?,
         };
-        let first = port(cli.port_min, "INTERCEPTOR_PORT_MIN")?;
-        let last = port(cli.port_max, "INTERCEPTOR_PORT_MAX")?;
+        let first = port(global.port_min, "INTERCEPTOR_PORT_MIN")?;
+        let last = port(global.port_max, "INTERCEPTOR_PORT_MAX")?;
         let user = config::of_user(&registry)?;
         let range = bounded(first, last, user.range.unwrap_or_default())?;
         Ok(Settings {
-            json: cli.json,
+            json: global.json,
             registry,
             first,
             last,

@@ -3,7 +3,7 @@
 use portclaim::{Holder, Port, ProjectPath, Registry};
 use serde::Serialize;
 
-use super::args::Target;
+use super::global::Target;
 use super::report::{Failure, Outcome, print, print_json, tell_hint, warning};
 use super::settings::Settings;
 use super::target::Holders;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use portclaim::{Holder, Port, PortRange, ProjectPath, Record, Registry, Request};
 
-use super::args::Target;
 use super::config::{self, ProjectConfig};
+use super::global::Target;
 use super::report::{Failure, warning};
 use super::settings::{Settings, project};
 use super::text::escape;

@@ -5,16 +5,14 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use portclaim::{
-    Availability, Claim, ErrorKind, Holder, Lease, Port, ProjectPath, Registry, Request, Running,
-    Start,
+    Availability, Claim, Holder, Lease, Port, ProjectPath, Registry, Request, Running, Start,
 };
 
 use super::allocate::{Wanted, claim};
 use super::args::RunArgs;
-use super::listening::{Listening, describe};
-use super::projects::{Projects, records_for};
 use super::report::{Failure, warning};
 use super::settings::Settings;
+use super::stranger::{is_in_use, stranger};
 use super::target::Holders;
 use super::text::escape;
 use super::variables::{Given, variable_name};
@@ -238,25 +236,6 @@ fn start(
         None
     };
     Ok(Ok((Hold::Claim(claim, running), socket)))
-}
-
-fn is_in_use(error: &portclaim::Error) -> bool {
-    let is_in_use = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
-    error.kind() == ErrorKind::Io && error.io_error().is_some_and(is_in_use)
-}
-
-/// Says who has the port of `who`.
-fn stranger(registry: &Registry, claim: &Claim, who: &str) -> Result<String, Failure> {
-    let port = claim.port();
-    let listening = Listening::of(&|wanted| wanted == port);
-    let programs = listening.programs(port);
-    let records = records_for(programs, Some(claim.record()), registry)?;
-    let projects = Projects::of(&records);
-    let by = match describe(programs, Some(claim.record().project()), &projects) {
-        by if by.is_empty() => "a program that cannot be seen".to_owned(),
-        by => by,
-    };
-    Ok(format!("port {port} of {who} is in use by {by}"))
 }
 
 impl Service {

@@ -28,7 +28,7 @@ use supervisor::Ran;
 pub(super) const WORKER: &str = "stress-worker";
 
 pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
-    if cli.registry.is_some() {
+    if cli.global.registry.is_some() {
         return Err(
             Failure::new("a stress test uses no registry but its own").hint("use --dir DIR")
         );
@@ -36,7 +36,12 @@ pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
     let mut random = Rng::with_seed(seed);
     let needed = Plan::ports_needed(args.workers);
-    let first_port = ground::free_ports(cli.port_min, cli.port_max, needed, &mut random)?;
+    let first_port = ground::free_ports(
+        cli.global.port_min,
+        cli.global.port_max,
+        needed,
+        &mut random,
+    )?;
     let directory = ground::create(args.dir.as_deref(), seed)?;
     let begin = Moment::now();
     let plan = Plan {
@@ -47,7 +52,7 @@ pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
         first_port,
         until: Moment(begin.0 + args.seconds * 1_000_000_000),
     };
-    if !cli.json {
+    if !cli.global.json {
         let (first, last) = (
             plan.ports().start().to_owned(),
             plan.ports().end().to_owned(),
@@ -73,7 +78,7 @@ pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
     } else {
         ground::keep(&directory, &summary.history())?;
     }
-    summary.tell(cli.json)?;
+    summary.tell(cli.global.json)?;
     Ok(match summary.violation {
         None => Outcome::Yes,
         Some(_) => Outcome::No,

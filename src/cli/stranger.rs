@@ -1,0 +1,27 @@
+//! Who is on a port that somebody else has claimed.
+
+use portclaim::{Claim, ErrorKind, Registry};
+
+use super::listening::{Listening, describe};
+use super::projects::{Projects, records_for};
+use super::report::Failure;
+
+/// Returns whether a port could not be bound because a program has it.
+pub(super) fn is_in_use(error: &portclaim::Error) -> bool {
+    let is_in_use = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    error.kind() == ErrorKind::Io && error.io_error().is_some_and(is_in_use)
+}
+
+/// Says who has the port that `who` claimed.
+pub(super) fn stranger(registry: &Registry, claim: &Claim, who: &str) -> Result<String, Failure> {
+    let port = claim.port();
+    let listening = Listening::of(&|wanted| wanted == port);
+    let programs = listening.programs(port);
+    let records = records_for(programs, Some(claim.record()), registry)?;
+    let projects = Projects::of(&records);
+    let by = match describe(programs, Some(claim.record().project()), &projects) {
+        by if by.is_empty() => "a program that cannot be seen".to_owned(),
+        by => by,
+    };
+    Ok(format!("port {port} of {who} is in use by {by}"))
+}
