@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use portclaim::Port;
 
 use super::global::{Global, Target, any_path};
+use super::span::{span, time};
 
 /// Gives every project a stable port of its own, and never one port to two
 #[derive(Parser)]
@@ -131,6 +132,19 @@ pub(super) enum Command {
         /// Wait until nothing changes any more, and write only what has changed
         #[arg(long)]
         when_quiet: bool,
+    },
+    /// Start the project's interceptor, a proxy to a language model's server
+    ///
+    /// It is a program of its own, `portclaim-interceptor`, and tells with `--help` what it can be told.
+    #[command(disable_help_flag = true)]
+    Interceptor {
+        /// What it is told
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
+        args: Vec<OsString>,
     },
     /// Try whether a file system is fit for a registry
     ///
@@ -258,39 +272,6 @@ pub(super) struct StressArgs {
     /// The directory to make a new one in [default: the current one]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
-}
-
-/// Longest time, days.
-const DAYS_MAX: u64 = 3650;
-
-/// Reads a length of time.
-fn span(text: &str) -> Result<Duration, String> {
-    let end = text.find(|it: char| !it.is_ascii_digit());
-    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
-    let seconds = match unit {
-        "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => 0,
-    };
-    let number = number.parse().ok().filter(|_| seconds > 0);
-    match number.and_then(|number: u64| number.checked_mul(seconds)) {
-        Some(seconds) if seconds <= DAYS_MAX * 86_400 => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!(
-            "a time is a number with s, m, h or d behind it, of at most {DAYS_MAX} days"
-        )),
-    }
-}
-
-/// Reads one that something is given for.
-fn time(text: &str) -> Result<Duration, String> {
-    match span(text)? {
-        Duration::ZERO => {
-            Err("a time is a number with s, m, h or d behind it, and not 0".to_owned())
-        }
-        time => Ok(time),
-    }
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -15,12 +15,14 @@ mod env;
 mod generate;
 mod global;
 mod index;
+mod interceptor;
 mod known;
 mod later;
 mod list;
 mod listening;
 mod marked;
 mod moves;
+mod program;
 mod projects;
 mod prune;
 mod quick;
@@ -32,6 +34,7 @@ mod reset;
 mod run;
 mod settings;
 mod show;
+mod span;
 mod stranger;
 mod stress;
 mod target;
@@ -61,6 +64,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Completions { shell } => return generate::completions(*shell),
         Command::Man => return generate::man(),
         Command::Stress(args) => return stress::run(cli, args),
+        Command::Interceptor { args } => return Err(interceptor::become_it(&cli.global, args)),
         Command::StressWorker => return stress::run_worker(),
         _ => {}
     }
@@ -99,9 +103,11 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Reset { yes } => reset::run(&settings, &registry, *yes),
         Command::Doctor { fix } => doctor::run(&settings, &registry, *fix),
         Command::Index { when_quiet } => index::run(&settings, &registry, *when_quiet),
-        Command::Completions { .. } | Command::Man | Command::Stress(_) | Command::StressWorker => {
-            Ok(Outcome::Yes)
-        }
+        Command::Completions { .. }
+        | Command::Man
+        | Command::Interceptor { .. }
+        | Command::Stress(_)
+        | Command::StressWorker => Ok(Outcome::Yes),
     };
     tell();
     answer

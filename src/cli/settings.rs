@@ -156,7 +156,7 @@ pub(super) fn project(path: Option<&Path>) -> Result<ProjectPath, Failure> {
 }
 
 /// An empty variable counts as unset.
-fn variable(name: &str) -> Option<OsString> {
+pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
@@ -188,7 +188,8 @@ fn bounded(
     })
 }
 
-fn port(flag: Option<Port>, name: &str) -> Result<Option<Port>, Failure> {
+/// Returns the port that a flag names, or else a variable.
+pub(super) fn port(flag: Option<Port>, name: &str) -> Result<Option<Port>, Failure> {
     if flag.is_some() {
         return Ok(flag);
     }

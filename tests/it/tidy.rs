@@ -255,7 +255,7 @@ fn no_room_looks_into_one_above_it() {
     let mut rooms = BTreeSet::new();
     for path in sources(&["src"]) {
         let room = room(&path);
-        if matches!(room, "lib" | "main" | "cli") {
+        if matches!(room, "lib" | "main" | "cli" | "interceptor") {
             continue;
         }
         let is_known = WORDS.contains(&room) || ROOMS.iter().any(|(name, _)| *name == room);
@@ -324,6 +324,29 @@ fn the_command_line_sees_the_library_as_an_embedder_does() {
         !read("src/lib.rs").contains("mod cli"),
         "it is not the library's"
     );
+}
+
+#[test]
+fn the_interceptor_sees_the_library_as_an_embedder_does() {
+    for path in sources(&["src/interceptor"]) {
+        let text = read(&path);
+        let inner = first_names(&code(&text), "crate::");
+        assert!(
+            inner.is_empty(),
+            "{path} uses {inner:?} of the crate's inside"
+        );
+        // Of other rooms it takes only what the command line says and reads in the same way.
+        let paths = text.matches("#[path").count();
+        let of_cli = text.matches("#[path = \"../cli/").count();
+        assert_eq!(paths, of_cli, "{path}");
+        assert!(paths == 0 || path == "src/interceptor/main.rs", "{path}");
+    }
+    for file in ["src/lib.rs", "src/main.rs", "src/cli/mod.rs"] {
+        assert!(
+            !read(file).contains("interceptor/"),
+            "{file} brings it to others"
+        );
+    }
 }
 
 #[test]

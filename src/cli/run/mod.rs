@@ -10,6 +10,7 @@ use portclaim::{
 
 use super::allocate::{Wanted, claim};
 use super::args::RunArgs;
+use super::program;
 use super::report::{Failure, warning};
 use super::settings::Settings;
 use super::stranger::{is_in_use, stranger};
@@ -19,7 +20,6 @@ use super::variables::{Given, variable_name};
 
 mod arguments;
 mod environment;
-mod program;
 mod sockets;
 mod supervise;
 

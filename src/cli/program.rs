@@ -1,4 +1,4 @@
-//! The command's program: where it lies, and how this process becomes it.
+//! A command's program: where it lies, and how this process becomes it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -14,8 +14,8 @@ use std::process::Command;
 
 use rustix::fs::{Access, access};
 
-use super::super::report::Failure;
-use super::super::text::escape;
+use super::report::Failure;
+use super::text::escape;
 
 /// As shells say that a command does not exist.
 const NOT_FOUND: u8 = 127;

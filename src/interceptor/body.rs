@@ -1,0 +1,140 @@
+//! Bodies on their way through: chunk by chunk, as they come, until they fall silent.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::metrics::Open;
+
+/// What goes back to a client: what the target sends, or words of our own.
+pub(super) type Answer = Either<Through, Full<Bytes>>;
+
+/// When something moved last, for all who wait for it.
+#[derive(Clone)]
+pub(super) struct Moved {
+    /// What `last` counts from.
+    start: Instant,
+    /// Milliseconds.
+    last: Arc<AtomicU64>,
+}
+
+impl Moved {
+    pub(super) fn now() -> Moved {
+        Moved {
+            start: Instant::now(),
+            last: Arc::new(AtomicU64::new(0)),
+        }
+    }
+
+    fn again(&self) {
+        let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(passed, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.start + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+}
+
+/// Ends when nothing has moved for a time.
+pub(super) struct Silence {
+    moved: Moved,
+    limit: Duration,
+    /// Made by the first that waits: most answers are there at once.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    pub(super) fn new(moved: Moved, limit: Duration) -> Silence {
+        Silence {
+            moved,
+            limit,
+            sleep: None,
+        }
+    }
+
+    /// Is ready when it lasted too long.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let end = self.moved.last() + self.limit;
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            ready!(sleep.as_mut().poll(context));
+            if end <= Instant::now() {
+                return Poll::Ready(());
+            }
+            // Something moved meanwhile.
+            sleep.as_mut().reset(end);
+        }
+    }
+}
+
+/// A body that comes from one side and goes to the other.
+pub(super) struct Through {
+    body: Incoming,
+    moved: Moved,
+    /// What ends it: the target's silence does, a client may take its time.
+    silence: Option<Silence>,
+    _open: Option<Open>,
+}
+
+impl Through {
+    /// A request's body: `moved` knows when it moves.
+    pub(super) fn request(body: Incoming, moved: Moved) -> Through {
+        Through {
+            body,
+            moved,
+            silence: None,
+            _open: None,
+        }
+    }
+
+    /// An answer's body, which is open until it is dropped.
+    pub(super) fn answer(body: Incoming, limit: Option<Duration>, open: Open) -> Through {
+        let moved = Moved::now();
+        Through {
+            body,
+            silence: limit.map(|limit| Silence::new(moved.clone(), limit)),
+            moved,
+            _open: Some(open),
+        }
+    }
+}
+
+impl Body for Through {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(frame) => {
+                self.moved.again();
+                Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
+            }
+            Poll::Pending => match &mut self.silence {
+                Some(silence) => {
+                    ready!(silence.poll(context));
+                    Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+                }
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,220 @@
+//! The way of a request: in, signed, on to the target, and its answer back.
+
+use std::io::Write;
+use std::time::Instant;
+
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use hyper::upgrade::{OnUpgrade, on};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::io::copy_bidirectional;
+
+use super::admission::{Admission, Refused};
+use super::answer::{Trouble, json, text_of};
+use super::body::{Answer, Moved, Through};
+use super::headers;
+use super::metrics::{CONTENT_TYPE, Metrics, Open};
+use super::report::warning;
+use super::text::escape;
+use super::upstream::Upstream;
+
+/// Where this program answers for itself, besides `/health`: the target may have that as well.
+pub(super) const HEALTH: &str = "/.portclaim/health";
+
+/// A proxy: everything that its requests share.
+pub(super) struct Proxy {
+    pub(super) upstream: Upstream,
+    pub(super) admission: Admission,
+    pub(super) identity: HeaderValue,
+    /// The headers that say it.
+    pub(super) names: Vec<HeaderName>,
+    /// For requests without one.
+    pub(super) key: Option<HeaderValue>,
+    pub(super) facts: Facts,
+    pub(super) metrics: Metrics,
+    pub(super) log: bool,
+}
+
+/// What `/.portclaim/health` tells.
+#[derive(Serialize)]
+pub(super) struct Facts {
+    pub(super) version: u32,
+    pub(super) program: &'static str,
+    pub(super) status: &'static str,
+    pub(super) project: String,
+    pub(super) service: String,
+    pub(super) port: u16,
+    pub(super) pid: u32,
+    pub(super) identity: String,
+    pub(super) target: String,
+}
+
+impl Proxy {
+    /// Answers a request, whatever comes of it.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        let start = Instant::now();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        // The query may hold names and keys.
+        let what = || format!("{method} {}", escape(uri.path()));
+        let response = match self.serve(request).await {
+            Ok(response) => response,
+            Err(trouble) => {
+                if trouble.status.is_server_error() {
+                    warning(&format!("{}: {}", what(), escape(&trouble.message)), None);
+                }
+                trouble.answer()
+            }
+        };
+        let (status, took) = (response.status().as_u16(), start.elapsed());
+        self.metrics.answered(status, took);
+        if self.log {
+            let took = took.as_secs_f64() * 1000.0;
+            // Whoever closed it does not want it.
+            let _ = writeln!(std::io::stderr(), "{} {status} {took:.1} ms", what());
+        }
+        response
+    }
+
+    async fn serve(&self, request: Request<Incoming>) -> Result<Response<Answer>, Trouble> {
+        let judged = (self.admission).judge(request.headers(), request.uri().authority());
+        judged.map_err(|refused| refuse(&refused))?;
+        match self.own(&request) {
+            Some(answer) => Ok(answer),
+            None => self.pass_on(request).await,
+        }
+    }
+
+    /// Answers what is this program's own.
+    fn own(&self, request: &Request<Incoming>) -> Option<Response<Answer>> {
+        #[derive(Serialize)]
+        struct Health<'a> {
+            status: &'a str,
+            instance_id: &'a str,
+            target: &'a str,
+        }
+        let path = request.uri().path();
+        if !matches!(*request.method(), Method::GET | Method::HEAD) || !is_own(path) {
+            return None;
+        }
+        let facts = &self.facts;
+        Some(match path {
+            "/health" => {
+                let health = Health {
+                    status: facts.status,
+                    instance_id: &facts.identity,
+                    target: &facts.target,
+                };
+                json(StatusCode::OK, &health)
+            }
+            HEALTH => json(StatusCode::OK, facts),
+            "/.portclaim/metrics" => text_of(StatusCode::OK, CONTENT_TYPE, self.metrics.text()),
+            _ => Trouble::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "the interceptor has /.portclaim/health and /.portclaim/metrics",
+            )
+            .answer(),
+        })
+    }
+
+    async fn pass_on(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Trouble> {
+        let protocol = headers::upgrade(request.headers());
+        let client = protocol.is_some().then(|| on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        let wanted = parts.uri.path_and_query();
+        if parts.method == Method::CONNECT || wanted.is_some_and(|path| path.as_str() == "*") {
+            return Err(Trouble::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "not_implemented",
+                "a request names a path",
+            ));
+        }
+        parts.uri = self.upstream.target.of_request(wanted).map_err(|error| {
+            Trouble::new(StatusCode::BAD_REQUEST, "bad_path", error.to_string())
+        })?;
+        parts.version = Version::HTTP_11;
+        let is_upgrade = protocol.is_some();
+        self.sign(&mut parts.headers, protocol);
+        let moved = Moved::now();
+        let request = Request::from_parts(parts, Through::request(body, moved.clone()));
+        let response = self.upstream.send(request, moved, is_upgrade).await?;
+        self.pass_back(response, client)
+    }
+
+    /// Makes the headers of a request those of the request to the target.
+    fn sign(&self, headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
+        let takes_trailers = headers::takes_trailers(headers);
+        headers::strip(headers);
+        // The client names the target by its address.
+        headers.remove(HOST);
+        if let Some(protocol) = protocol {
+            headers::set_upgrade(headers, protocol);
+        } else if takes_trailers {
+            headers::set_takes_trailers(headers);
+        }
+        for name in &self.names {
+            headers.insert(name, self.identity.clone());
+        }
+        let (source, word) = headers::SOURCE;
+        headers.insert(source, word);
+        if let Some(key) = &self.key
+            && !headers::has_key(headers)
+        {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+    }
+
+    fn pass_back(
+        &self,
+        mut response: Response<Incoming>,
+        client: Option<OnUpgrade>,
+    ) -> Result<Response<Answer>, Trouble> {
+        let open = self.metrics.open();
+        *response.version_mut() = Version::HTTP_11;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            headers::strip(response.headers_mut());
+            let limit = self.upstream.silence();
+            return Ok(response.map(|body| Either::Left(Through::answer(body, limit, open))));
+        }
+        let protocol = response.headers().get(UPGRADE).cloned();
+        let (Some(client), Some(protocol)) = (client, protocol) else {
+            return Err(Trouble::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream_failed",
+                "the target changed to a protocol that nobody asked for",
+            ));
+        };
+        tokio::spawn(tunnel(client, on(&mut response), open));
+        headers::strip(response.headers_mut());
+        headers::set_upgrade(response.headers_mut(), protocol);
+        Ok(response.map(|_| Either::Right(Full::default())))
+    }
+}
+
+/// Passes bytes both ways until both sides have ended, or one breaks off.
+async fn tunnel(client: OnUpgrade, target: OnUpgrade, _open: Open) {
+    if let Ok((client, target)) = tokio::try_join!(client, target) {
+        let (mut client, mut target) = (TokioIo::new(client), TokioIo::new(target));
+        // Whoever broke off knows it, and the other side sees it.
+        let _ = copy_bidirectional(&mut client, &mut target).await;
+    }
+}
+
+fn is_own(path: &str) -> bool {
+    path == "/health" || path.starts_with("/.portclaim/")
+}
+
+fn refuse(refused: &Refused) -> Trouble {
+    let message = match refused {
+        Refused::Host => {
+            "this host is not called by that name: use 127.0.0.1 or localhost, or start the interceptor with --allow-host"
+        }
+        Refused::Origin => {
+            "web pages may not send requests here: start the interceptor with --allow-origin to let one"
+        }
+    };
+    Trouble::new(StatusCode::FORBIDDEN, "forbidden", message)
+}

@@ -1,0 +1,320 @@
+//! Takes the project's port and listens on it: no port is told before it is bound.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use portclaim::{Claim, Error, ErrorKind, Holder, Lease, Port, Registry, Request, Running, Start};
+use rustix::io::Errno;
+use tokio::time::{Instant, sleep};
+
+use super::args::Whose;
+use super::global::Target;
+use super::peer::{self, Peer};
+use super::report::{Failure, warning};
+use super::settings::Settings;
+use super::stranger::{is_in_use, stranger};
+use super::target::Holders;
+use super::text::escape;
+
+/// How long another interceptor of the project, which holds the port, has to answer.
+const STARTING: Duration = Duration::from_secs(5);
+
+/// How often it is asked.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A port that is listened on, and what keeps it from others as long as this lives.
+pub(super) struct Held {
+    pub(super) port: Port,
+    pub(super) listeners: Vec<TcpListener>,
+    _running: Option<Running>,
+    _lease: Option<Lease>,
+}
+
+/// Whether this program serves, or another one does already.
+pub(super) enum Taken {
+    Here(Box<Held>),
+    ByPeer { port: Port, pid: u32 },
+}
+
+impl Taken {
+    fn here(held: Held) -> Taken {
+        Taken::Here(Box::new(held))
+    }
+}
+
+/// Who asks for a port, and where it is to be bound.
+pub(super) struct Asked<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) registry: &'a Registry,
+    pub(super) holders: &'a Holders,
+    pub(super) host: Option<IpAddr>,
+    /// A port besides the registry's.
+    pub(super) port: Option<Port>,
+}
+
+impl Asked<'_> {
+    /// Takes the port: from whoever handed a socket over, by a lease, or by the project's claim.
+    pub(super) async fn take(&self) -> Result<Taken, Failure> {
+        let handed = handed_over()?;
+        if !handed.is_empty() {
+            return self.accept(handed).map(Taken::here);
+        }
+        let own = self.registry.find(self.holder())?;
+        match self.port {
+            Some(port) if own.is_none_or(|record| record.port() != port) => self.lease(port).await,
+            _ => self.claim().await,
+        }
+    }
+
+    fn holder(&self) -> &Holder {
+        &self.holders.all[0]
+    }
+
+    async fn claim(&self) -> Result<Taken, Failure> {
+        let requests = self.holders.requests(self.settings, self.registry, None)?;
+        let claims = self.registry.claim_all(&requests)?;
+        self.settings
+            .warn_of_ephemeral(self.holders.config.range, &claims);
+        let [claim] =
+            <[Claim; 1]>::try_from(claims).map_err(|_| Failure::new("one service has one port"))?;
+        let who = escape(&self.holder().to_string()).into_owned();
+        let end = Instant::now() + STARTING;
+        loop {
+            let pid = match claim.start()? {
+                Start::First(running) => return self.bind_claim(&claim, running, &who).await,
+                // `portclaim run` became this program.
+                Start::Second { pid } if pid == Some(std::process::id()) => {
+                    let listeners = self.listeners(&|address| claim.bind_to(address))?;
+                    return Ok(Taken::here(Held::new(&claim, listeners, None)));
+                }
+                Start::Second { pid } => pid,
+            };
+            // It has said that it runs, and may be about to listen.
+            if let Some(peer) = self.peer(claim.port()).await {
+                return Ok(by_peer(claim.port(), &peer));
+            }
+            if Instant::now() > end {
+                let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+                let text = format!("{who} runs already, on port {}{pid}", claim.port());
+                return Err(Failure::no(&text).hint(
+                    "it is no interceptor, or does not answer: end it, or use --service for a port of another name",
+                ));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn bind_claim(
+        &self,
+        claim: &Claim,
+        running: Running,
+        who: &str,
+    ) -> Result<Taken, Failure> {
+        match self.listeners(&|address| claim.bind_to(address)) {
+            Ok(listeners) => Ok(Taken::here(Held::new(claim, listeners, Some(running)))),
+            Err(error) if is_in_use(&error) => match self.peer(claim.port()).await {
+                // Where there are no locks, nobody has said that it runs.
+                Some(peer) => Ok(by_peer(claim.port(), &peer)),
+                None => Err(Failure::no(&stranger(self.registry, claim, who)?)
+                    .hint("end that program, or see with portclaim who what it is")),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Leases a port that is not the project's own: nobody else is given it meanwhile.
+    async fn lease(&self, port: Port) -> Result<Taken, Failure> {
+        let request = Request::new(self.holder().clone()).port(port);
+        let lease = match self.registry.lease(&request) {
+            Ok(lease) => lease,
+            Err(error) if error.kind() == ErrorKind::Taken => {
+                return match self.peer(port).await {
+                    Some(peer) => Ok(by_peer(port, &peer)),
+                    None => Err(Failure::from(error).hint(&format!(
+                        "portclaim who {port} tells more; without INTERCEPTOR_PORT and --port the project has a port of its own"
+                    ))),
+                };
+            }
+            Err(error) if error.kind() == ErrorKind::NoLocks => {
+                warning(
+                    &format!(
+                        "port {port} is not kept from others: {}",
+                        escape(&error.to_string())
+                    ),
+                    None,
+                );
+                return self.bare(port).map(Taken::here);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let listeners = self.listeners(&|address| lease.bind_to(address))?;
+        Ok(Taken::here(Held {
+            port,
+            listeners,
+            _running: None,
+            _lease: Some(lease),
+        }))
+    }
+
+    /// Binds a port that nothing keeps.
+    fn bare(&self, port: Port) -> Result<Held, Failure> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the library binds what it has given"
+        )]
+        let bind = |address| TcpListener::bind((address, port.get()));
+        let mut listeners = Vec::new();
+        for address in self.addresses() {
+            match bind(address) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if self.may_lack(address, &error) => {}
+                Err(error) => {
+                    let text = format!(
+                        "failed to listen on {}",
+                        SocketAddr::new(address, port.get())
+                    );
+                    return Err(Failure::io(&text, &error).code(1));
+                }
+            }
+        }
+        Ok(Held {
+            port,
+            listeners,
+            _running: None,
+            _lease: None,
+        })
+    }
+
+    /// Uses sockets that were handed over. Their port should be the project's.
+    fn accept(&self, listeners: Vec<TcpListener>) -> Result<Held, Failure> {
+        let failed = |error| Failure::io("a socket that was handed over cannot be used", &error);
+        let port = listeners[0].local_addr().map_err(failed)?.port();
+        let port = Port::try_from(port)?;
+        let requests = self
+            .holders
+            .requests(self.settings, self.registry, Some(port))?;
+        let mut running = None;
+        match self.registry.find(self.holder())? {
+            Some(record) if record.port() == port => {
+                for claim in self.registry.claim_all(&requests)? {
+                    // Who handed it over may have said so before.
+                    if let Start::First(first) = claim.start()? {
+                        running = Some(first);
+                    }
+                }
+            }
+            _ => {
+                let holder = self.registry.lookup(port)?;
+                let whose = holder.map_or("nobody's".to_owned(), |record| {
+                    format!("that of {}", escape(&record.holder().to_string()))
+                });
+                warning(
+                    &format!(
+                        "port {port}, which was handed over, is {whose}, and not the project's"
+                    ),
+                    Some("portclaim allocate --port gives a project a certain port"),
+                );
+            }
+        }
+        Ok(Held {
+            port,
+            listeners,
+            _running: running,
+            _lease: None,
+        })
+    }
+
+    fn listeners(
+        &self,
+        bind: &dyn Fn(IpAddr) -> portclaim::Result<TcpListener>,
+    ) -> portclaim::Result<Vec<TcpListener>> {
+        let mut listeners = Vec::new();
+        for address in self.addresses() {
+            match bind(address) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if self.lacks(address, &error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listeners)
+    }
+
+    /// `localhost` may be either of two.
+    fn addresses(&self) -> Vec<IpAddr> {
+        match self.host {
+            Some(host) => vec![host],
+            None => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        }
+    }
+
+    fn lacks(&self, address: IpAddr, error: &Error) -> bool {
+        error
+            .io_error()
+            .is_some_and(|error| self.may_lack(address, error))
+    }
+
+    /// Returns whether it was bound without being asked for, on a host without IPv6.
+    fn may_lack(&self, address: IpAddr, error: &std::io::Error) -> bool {
+        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+        let is_missing = matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT));
+        self.host.is_none() && address.is_ipv6() && is_missing
+    }
+
+    /// Asks who listens there, and returns the interceptor of this project.
+    async fn peer(&self, port: Port) -> Option<Peer> {
+        let host = self.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let host = match host {
+            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            host => host,
+        };
+        let peer = peer::ask(SocketAddr::new(host, port.get())).await?;
+        peer.is_of(self.holder()).then_some(peer)
+    }
+}
+
+impl Held {
+    fn new(claim: &Claim, listeners: Vec<TcpListener>, running: Option<Running>) -> Held {
+        Held {
+            port: claim.port(),
+            listeners,
+            _running: running,
+            _lease: None,
+        }
+    }
+}
+
+fn by_peer(port: Port, peer: &Peer) -> Taken {
+    Taken::ByPeer {
+        port,
+        pid: peer.pid,
+    }
+}
+
+/// Returns whose port is meant: the unnamed service's, unless another one is named.
+pub(super) fn holders(settings: &Settings, whose: &Whose) -> Result<Holders, Failure> {
+    let target = Target {
+        path: whose.project.clone(),
+        services: whose.service.iter().cloned().collect(),
+    };
+    let mut holders = Holders::of(settings, &target)?;
+    if target.services.is_empty() {
+        holders.all = vec![Holder::new(holders.project.clone())];
+    }
+    Ok(holders)
+}
+
+/// Returns the listening TCP sockets that somebody handed over (`LISTEN_FDS`).
+fn handed_over() -> Result<Vec<TcpListener>, Failure> {
+    let mut handed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for at in 0..handed.len() {
+        let listener = handed.take_tcp_listener(at).map_err(|error| {
+            Failure::io("a socket that was handed over cannot be used", &error)
+                .hint("it must be a TCP socket that listens")
+        })?;
+        listeners.extend(listener);
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,308 @@
+//! Serves until a signal ends it.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde::Serialize;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use portclaim::{Notice, Registry};
+
+use super::admission::Admission;
+use super::args::Cli;
+use super::forward::{Facts, Proxy};
+use super::hold::{Asked, Held, Taken, holders};
+use super::metrics::Metrics;
+use super::options::Options;
+use super::report::{self, Failure, print_json, warning};
+use super::settings::{Settings, warn_of_filesystem};
+use super::target::Holders;
+use super::text::escape;
+use super::upstream::Upstream;
+
+/// How long a client may take to send a request's head, and keep a connection without one.
+const HEAD: Duration = Duration::from_secs(75);
+
+/// How long no connection is taken after the system has refused one: it has no descriptor left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Serialize)]
+struct Announced<'a> {
+    event: &'a str,
+    url: &'a str,
+    port: u16,
+    pid: u32,
+    project: &'a str,
+    identity: &'a str,
+    target: &'a str,
+}
+
+/// Takes the port, tells it, and serves.
+pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
+    let settings = Settings::resolve(&cli.global)?;
+    let registry = settings.open()?;
+    let is_known = warn_of_filesystem(&registry)?;
+    let holders = holders(&settings, &cli.whose)?;
+    let options = Options::resolve(&cli.serve, &holders.project)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("failed to start", &error))?;
+    let asked = Asked {
+        settings: &settings,
+        registry: &registry,
+        holders: &holders,
+        host: cli.serve.host,
+        port: options.port,
+    };
+    let taken = runtime.block_on(asked.take());
+    if !is_known {
+        let _ = warn_of_filesystem(&registry);
+    }
+    tell(&registry);
+    let held = match taken? {
+        Taken::Here(held) => *held,
+        Taken::ByPeer { port, pid } => {
+            let url = format!("http://127.0.0.1:{port}/v1");
+            return announce(
+                &settings,
+                "running",
+                &url,
+                port.get(),
+                pid,
+                &holders,
+                &options,
+            );
+        }
+    };
+    let done = runtime.block_on(serve(cli, &settings, &holders, options, held));
+    // What resolves a name may hang in the system.
+    runtime.shutdown_background();
+    done
+}
+
+/// Tells what claiming met. Nobody else will write a long registry file for this program.
+pub(super) fn tell(registry: &Registry) {
+    let mut notices = registry.take_notices();
+    let count = notices.len();
+    notices.retain(|notice| !matches!(notice, Notice::IndexDeferred { .. }));
+    if notices.len() < count
+        && let Err(error) = registry.refresh_index()
+    {
+        warning(&escape(&error.to_string()), None);
+    }
+    report::notices(&notices);
+}
+
+async fn serve(
+    cli: &Cli,
+    settings: &Settings,
+    holders: &Holders,
+    options: Options,
+    mut held: Held,
+) -> Result<(), Failure> {
+    raise_limit();
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| Failure::io(&what, &error)
+    };
+    let mut signals = Signals::new().map_err(failed("failed to wait for signals"))?;
+    let args = &cli.serve;
+    let listeners = held.listeners.drain(..).map(to_tokio);
+    let listeners: io::Result<Vec<TcpListener>> = listeners.collect();
+    let listeners = listeners.map_err(failed("failed to listen"))?;
+    let first = listeners.first().map(TcpListener::local_addr);
+    let Some(address) = first.transpose().map_err(failed("failed to listen"))? else {
+        return Err(Failure::new("there is no address to listen on"));
+    };
+    if args.host.is_some_and(|host| !host.is_loopback()) {
+        warning(
+            &format!("other machines can reach {address}, and use the target through it"),
+            None,
+        );
+    }
+    let url = format!("http://{address}/v1");
+    let upstream = Upstream::new(
+        options.target.clone(),
+        args.connect_timeout,
+        options.silence,
+    );
+    let upstream = upstream.map_err(failed(
+        "failed to read the certificates that the system trusts",
+    ))?;
+    announce(
+        settings,
+        "listening",
+        &url,
+        held.port.get(),
+        std::process::id(),
+        holders,
+        &options,
+    )?;
+    let proxy = Arc::new(Proxy {
+        upstream,
+        admission: Admission::new(args.host, &args.allow_host, &args.allow_origin),
+        facts: Facts {
+            version: 1,
+            program: env!("CARGO_BIN_NAME"),
+            status: "healthy",
+            project: holders.project.as_str().to_owned(),
+            service: holders.all[0].service().to_owned(),
+            port: held.port.get(),
+            pid: std::process::id(),
+            identity: options.identity,
+            target: options.target.to_string(),
+        },
+        identity: options.identity_value,
+        names: options.names,
+        key: options.key,
+        metrics: Metrics::new(),
+        log: args.log,
+    });
+    let open = accept_until(&mut signals, listeners, &proxy).await;
+    // A second signal ends what still runs.
+    let mut drained = pin!(timeout(args.drain_timeout, open.shutdown()));
+    tokio::select! {
+        _ = &mut drained => {}
+        () = signals.next() => {}
+    }
+    Ok(())
+}
+
+/// Takes connections until a signal comes; returns those that are open.
+async fn accept_until(
+    signals: &mut Signals,
+    listeners: Vec<TcpListener>,
+    proxy: &Arc<Proxy>,
+) -> GracefulShutdown {
+    let open = GracefulShutdown::new();
+    let server = server();
+    let (sender, mut streams) = mpsc::channel(64);
+    for listener in listeners {
+        tokio::spawn(accept(listener, sender.clone()));
+    }
+    loop {
+        let stream = tokio::select! {
+            stream = streams.recv() => stream,
+            () = signals.next() => return open,
+        };
+        let Some(stream) = stream else { return open };
+        let proxy = Arc::clone(proxy);
+        let service = service_fn(move |request| {
+            let proxy = Arc::clone(&proxy);
+            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+        });
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        // Whoever breaks off knows it.
+        let connection = open.watch(connection.into_owned());
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+    }
+}
+
+/// HTTP/1.1, with headers written as they come.
+fn server() -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+    server
+        .http1()
+        .preserve_header_case(true)
+        .auto_date_header(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD);
+    server
+}
+
+async fn accept(listener: TcpListener, streams: mpsc::Sender<TcpStream>) {
+    loop {
+        tokio::select! {
+            stream = listener.accept() => match stream {
+                Ok((stream, _)) => {
+                    let _ = stream.set_nodelay(true);
+                    if streams.send(stream).await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => sleep(PAUSE).await,
+            },
+            () = streams.closed() => return,
+        }
+    }
+}
+
+/// Says that this program listens, or that another one does.
+fn announce(
+    settings: &Settings,
+    event: &str,
+    url: &str,
+    port: u16,
+    pid: u32,
+    holders: &Holders,
+    options: &Options,
+) -> Result<(), Failure> {
+    let project = holders.project.as_str();
+    if settings.json {
+        return print_json(&Announced {
+            event,
+            url,
+            port,
+            pid,
+            project,
+            identity: &options.identity,
+            target: &options.target.to_string(),
+        });
+    }
+    let project = escape(project);
+    let more = match event {
+        "running" => format!(" runs already (pid {pid})"),
+        _ => String::new(),
+    };
+    // It serves all the same where nobody reads it.
+    let _ = writeln!(io::stderr(), "{url} for {project}{more}");
+    Ok(())
+}
+
+fn to_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Lets this program have as many descriptors as it may: a stream takes two, and the usual limit is 1024.
+fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // It serves with fewer.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// What ends this program.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The address that requests go to, and how their path is put behind it: byte for byte, for a
+//! target's path may hold a whole address of its own.
+
+use std::str::FromStr;
+
+use hyper::Uri;
+use hyper::http::uri::{Authority, InvalidUri, InvalidUriParts, Parts, PathAndQuery, Scheme};
+
+/// An http or https address without user, query and fragment.
+#[derive(Clone, Debug)]
+pub(super) struct TargetUrl {
+    scheme: Scheme,
+    authority: Authority,
+    /// Without the slash at its end.
+    path: String,
+}
+
+impl TargetUrl {
+    /// Whether TLS leads there.
+    pub(super) fn is_https(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// Returns the address for a request that asks for `wanted`.
+    pub(super) fn of_request(&self, wanted: Option<&PathAndQuery>) -> Result<Uri, InvalidUri> {
+        let path = match (self.path.as_str(), wanted) {
+            ("", Some(wanted)) => wanted.clone(),
+            (path, wanted) => {
+                let wanted = wanted.map_or("/", PathAndQuery::as_str);
+                PathAndQuery::try_from(format!("{path}{wanted}"))?
+            }
+        };
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        let uri: Result<Uri, InvalidUriParts> = Uri::from_parts(parts);
+        Ok(uri.expect("scheme, authority and path make an address"))
+    }
+}
+
+impl Default for TargetUrl {
+    /// Where the Python interceptor sent requests.
+    fn default() -> TargetUrl {
+        "http://localhost:8764".parse().expect("it is an address")
+    }
+}
+
+impl FromStr for TargetUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TargetUrl, String> {
+        if text.contains('#') {
+            return Err("an address of a server has no fragment".to_owned());
+        }
+        let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
+        if uri.query().is_some() {
+            return Err("the query is the request's".to_owned());
+        }
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err("an address begins with http:// or https:// and a host".to_owned());
+        };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err("only http and https are spoken".to_owned());
+        }
+        if authority.as_str().contains('@') {
+            return Err(
+                "no user and password in the address: they would be logged by others".to_owned(),
+            );
+        }
+        let path = parts.path_and_query.map_or(String::new(), |path| {
+            path.as_str().trim_end_matches('/').to_owned()
+        });
+        Ok(TargetUrl {
+            scheme,
+            authority,
+            path,
+        })
+    }
+}
+
+impl std::fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(target: &str, wanted: &str) -> String {
+        let target: TargetUrl = target.parse().expect("an address");
+        let wanted: PathAndQuery = wanted.parse().expect("a path");
+        let uri = target.of_request(Some(&wanted)).expect("an address");
+        uri.to_string()
+    }
+
+    #[test]
+    fn a_path_is_put_behind_the_target_byte_for_byte() {
+        let cases = [
+            ("http://h:1", "/v1/models", "http://h:1/v1/models"),
+            ("http://h:1/", "/v1?a=b&c=%2F", "http://h:1/v1?a=b&c=%2F"),
+            ("https://h/p/", "//x%2Fy/../z", "https://h/p//x%2Fy/../z"),
+            (
+                "https://h/v3/https://api.example.com/v1/",
+                "/chat?userId=1",
+                "https://h/v3/https://api.example.com/v1/chat?userId=1",
+            ),
+            ("http://[::1]:8/", "/", "http://[::1]:8/"),
+        ];
+        for (target, wanted, uri) in cases {
+            assert_eq!(joined(target, wanted), uri);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_server_is_refused() {
+        for text in [
+            "",
+            "localhost:8764",
+            "/v1",
+            "ftp://h/",
+            "http://user:secret@h/",
+            "http://h/?key=1",
+            "http://h/#top",
+            "http://",
+            "http://h o/",
+        ] {
+            assert!(text.parse::<TargetUrl>().is_err(), "{text:?}");
+        }
+    }
+}
