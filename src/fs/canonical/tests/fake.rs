@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::super::spelling::{Choice, NAMES_MAX};
 use super::super::*;
 
 /// A disk in memory, which finds names in the spellings that it is told to.
