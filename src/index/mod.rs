@@ -14,14 +14,18 @@ use crate::project::{Holder, ProjectPath};
 use crate::protocol::{Context, Durability, Marked, Store, committed, is_unreadable, pause};
 use crate::record::claim_port;
 
+mod damage;
 pub(crate) mod document;
 mod json;
+mod port_set;
 mod salvage;
 mod services;
 pub(crate) mod turn;
 pub(crate) mod written;
 
-pub(crate) use document::{Damage, Document, NextAvailable, PortSet};
+pub(crate) use damage::Damage;
+pub(crate) use document::{Document, NextAvailable};
+pub(crate) use port_set::PortSet;
 pub(crate) use salvage::salvage;
 pub(crate) use services::Services;
 pub(crate) use turn::{Turn, next_available};
