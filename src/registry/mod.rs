@@ -23,14 +23,16 @@ mod look;
 mod moves;
 mod options;
 mod refresh;
+mod request;
 mod search;
 mod terms;
 mod view;
 
 use search::look_all;
 
-pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options, Request};
+pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options};
 pub(crate) use refresh::WAITER_NAME;
+pub use request::Request;
 pub use view::{PortState, Records, Summary};
 
 /// A registry of ports: a directory of claims.
