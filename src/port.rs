@@ -225,6 +225,11 @@ impl PortRange {
         }
     }
 
+    /// Iterates over the ports, ascending.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Port> + use<> {
+        self.cycle_from(self.first)
+    }
+
     /// Iterates over every port of the range once, from `start` upward and around;
     /// from the first one where `start` lies outside.
     ///

@@ -29,14 +29,16 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use sha2::{Digest, Sha256};
-
 use super::damage::Damage;
 use super::json::{self, Member, Object};
 use super::port_set::PortSet;
-use super::services::{self, Services};
+use super::services::Services;
 use crate::port::{Port, PortRange};
-use crate::project::{ProjectPath, hex};
+use crate::project::ProjectPath;
+
+mod own;
+
+use own::Own;
 
 /// Longest registry file that is read, in bytes: a thousand for each of 65535 ports.
 /// Callers read no more than this and one byte, by which [`Document::parse`] knows.
@@ -45,9 +47,6 @@ pub(crate) const LEN_MAX: usize = 64 * 1024 * 1024;
 /// How deep the values of a file may be nested. Python's own limit is just below 1000,
 /// counted from wherever its caller stands.
 const DEPTH_MAX: usize = 512;
-
-/// The format of the member `portclaim` that is written.
-const FORMAT: &str = "1";
 
 /// A registry file that could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,17 +153,6 @@ pub(crate) struct Kept {
     pub(crate) port: Option<Port>,
 }
 
-/// Where the Python system searches for a free port next. Only a hint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NextAvailable {
-    /// The file does not say; the Python system fails on such a file.
-    Missing,
-    /// The file says something else than a port.
-    Invalid,
-    /// Here.
-    Port(Port),
-}
-
 impl Document {
     /// Returns a new registry without mappings, as the Python system makes it.
     pub(crate) fn new(range: PortRange) -> Document {
@@ -218,8 +206,7 @@ impl Document {
 
         let mut fields = Vec::with_capacity(members.len() + 1);
         let mut mappings = None;
-        let mut ours = None;
-        let mut services = Services::new();
+        let mut own = Own::default();
         for member in members {
             let role = Role::of(&member.name);
             let mut value = String::new();
@@ -229,8 +216,7 @@ impl Document {
                 value.push_str(shallow(member.value)?);
             }
             if role == Role::Own {
-                ours = own_ports(member.value);
-                services = own_services(member.value);
+                own = Own::read(member.value);
             }
             fields.push(Field {
                 role,
@@ -242,11 +228,11 @@ impl Document {
         let mut document = Document {
             fields,
             mappings,
-            ours,
-            services,
+            ours: own.ports,
+            services: own.services,
             edited: true,
         };
-        document.edited = document.written_checksum() != Some(document.checksum().as_str());
+        document.edited = own.checksum != Some(document.checksum());
         Ok(document)
     }
 
@@ -362,20 +348,13 @@ impl Document {
         self.mappings.extend(new.into_iter().map(mapping));
     }
 
-    /// Returns where the Python system searches next.
-    pub(crate) fn next_available(&self) -> NextAvailable {
-        match self
-            .fields
-            .iter()
-            .find(|field| field.role == Role::NextAvailable)
-        {
-            None => NextAvailable::Missing,
-            // Not `json::port`: with a string here, the Python system fails.
-            Some(field) => field
-                .value
-                .parse()
-                .map_or(NextAvailable::Invalid, NextAvailable::Port),
-        }
+    /// Returns where the Python system searches for a free port next, which is only a hint. `None`
+    /// where the file does not say, or says something else than a port.
+    pub(crate) fn next_available(&self) -> Option<Port> {
+        let mut fields = self.fields.iter();
+        let field = fields.find(|field| field.role == Role::NextAvailable)?;
+        // Not `json::port`: with a string here, the Python system fails.
+        field.value.parse().ok()
     }
 
     /// Sets where the Python system searches next.
@@ -389,122 +368,6 @@ impl Document {
             let at = place(Role::Mappings).map_or(self.fields.len(), |at| at + 1);
             self.fields.insert(at, field);
         }
-    }
-
-    /// Returns whether portclaim wrote the file. Otherwise the Python system did, or a
-    /// person, or a later version of portclaim in a format that this one cannot read.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.ours.is_some()
-    }
-
-    /// Returns the ports that portclaim itself wrote into `mappings`: `None` where the
-    /// file [is not ours](Document::is_ours).
-    pub(crate) fn ours(&self) -> Option<&PortSet> {
-        self.ours.as_ref()
-    }
-
-    /// Notes which ports portclaim itself writes into `mappings`; with this, the file is
-    /// ours. Whatever else stands in the member `portclaim` is kept.
-    pub(crate) fn set_ours(&mut self, ports: PortSet) {
-        let text = format!("\"{ports}\"");
-        self.set_own(&[("format", Some(FORMAT)), ("ports", Some(&text))]);
-        self.ours = Some(ports);
-    }
-
-    /// Notes what the mappings are, so that a change by others shows.
-    pub(crate) fn set_checksum(&mut self) {
-        let text = format!("\"{}\"", self.checksum());
-        self.set_own(&[("check", Some(&text))]);
-        self.edited = false;
-    }
-
-    /// Returns the named services that portclaim wrote into the file.
-    pub(crate) fn services(&self) -> &Services {
-        &self.services
-    }
-
-    /// Notes which port each named service has.
-    pub(crate) fn set_services(&mut self, services: Services) {
-        if services != self.services {
-            let text = (!services.is_empty()).then(|| services::write(&services));
-            self.set_own(&[("services", text.as_deref())]);
-            self.services = services;
-        }
-    }
-
-    /// Returns whether the mappings were others than portclaim had written, when the file
-    /// was read.
-    pub(crate) fn is_edited(&self) -> bool {
-        self.edited
-    }
-
-    fn written_checksum(&self) -> Option<&str> {
-        let own = self.fields.iter().find(|field| field.role == Role::Own)?;
-        let members = members_of(&own.value)?;
-        let check = members.iter().find(|member| *member.name == *b"check")?;
-        Some(check.value.trim_matches('"'))
-    }
-
-    /// Returns a hash of the mappings and their order, in hexadecimal digits.
-    fn checksum(&self) -> String {
-        let mut hash = Sha256::new();
-        for (path, port) in self.mappings() {
-            hash.update(path.as_str());
-            // No path contains a NUL, so that no two lists give the same bytes.
-            hash.update([0]);
-            hash.update(port.get().to_be_bytes());
-        }
-        hex(&hash.finalize()[..8])
-    }
-
-    /// Sets members of the member `portclaim`: in their places, else at the end. `None` removes one.
-    fn set_own(&mut self, news: &[(&str, Option<&str>)]) {
-        let at = self.fields.iter().position(|field| field.role == Role::Own);
-        let old = at
-            .and_then(|at| members_of(&self.fields[at].value))
-            .unwrap_or_default();
-        let keys: Vec<String> = news.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        let mut members: Vec<(&str, &str)> = old
-            .iter()
-            .map(|member| (member.key, member.value))
-            .collect();
-        for ((_, value), key) in news.iter().zip(&keys) {
-            let at = members.iter().position(|(there, _)| there == key);
-            match (at, value) {
-                (Some(at), Some(value)) => members[at] = (key, value),
-                (Some(at), None) => drop(members.remove(at)),
-                (None, Some(value)) => members.push((key, value)),
-                (None, None) => {}
-            }
-        }
-        let mut value = String::new();
-        write_members(&mut value, &members);
-        let field = Field::new("portclaim", value);
-        match at {
-            Some(at) => self.fields[at] = field,
-            None => self.fields.push(field),
-        }
-    }
-
-    /// Returns whether the file says anything that the claims do not.
-    pub(crate) fn has_more(&self) -> bool {
-        let ours = |port| self.ours.as_ref().is_some_and(|ours| ours.contains(port));
-        let is_more = |entry: &Entry| match entry {
-            Entry::Kept { .. } => true,
-            Entry::Mapping { port, .. } => !ours(*port),
-        };
-        // The five members that every file has.
-        self.mappings.iter().any(is_more) || self.fields.len() > 5
-    }
-
-    /// Returns the document without the member `portclaim`: as the Python system would
-    /// have written it.
-    #[must_use]
-    pub(crate) fn without_own_key(mut self) -> Document {
-        self.fields.retain(|field| field.role != Role::Own);
-        self.ours = None;
-        self.services = Services::new();
-        self
     }
 }
 
@@ -562,31 +425,6 @@ fn entry(member: Member<'_>) -> Result<Entry, Damage> {
             path: path.ok(),
         },
     })
-}
-
-/// Reads the value of the member `portclaim`: `None` where it is not what this version writes.
-fn own_ports(value: &str) -> Option<PortSet> {
-    let members = members_of(value)?;
-    let get = |name: &str| {
-        let member = members
-            .iter()
-            .find(|member| *member.name == *name.as_bytes())?;
-        Some(member.value)
-    };
-    if get("format")? != FORMAT {
-        return None;
-    }
-    let ports = get("ports")?;
-    ports.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
-}
-
-/// Reads the services of the member `portclaim`: none where they are not what this version writes.
-fn own_services(value: &str) -> Services {
-    let members = members_of(value).unwrap_or_default();
-    let services = members.iter().find(|member| *member.name == *b"services");
-    services
-        .and_then(|member| services::read(member.value))
-        .unwrap_or_default()
 }
 
 /// Returns the text between the quotes of a JSON key: as it stands in the file, so that it

@@ -13,7 +13,7 @@ pub(crate) mod turn;
 mod update;
 pub(crate) mod written;
 
-pub(crate) use document::{Document, NextAvailable};
+pub(crate) use document::Document;
 pub(crate) use file::{IndexFile, Loaded};
 pub(crate) use port_set::PortSet;
 pub(crate) use salvage::salvage;

@@ -153,7 +153,7 @@ impl FromStr for PortSet {
                 return Err(NoPortSet);
             }
             last = Some(range.last());
-            set.extend(range.cycle_from(range.first()));
+            set.extend(range.iter());
         }
         Ok(set)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{Document, NextAvailable};
+use super::document::Document;
 use super::port_set::PortSet;
 use super::services::Services;
 use super::turn::next_available;
@@ -31,24 +31,18 @@ pub(crate) fn port_of(document: &Document, holder: &Holder) -> Option<Port> {
 /// Returns the ports of entries that can be no claims, or are none yet: whoever wrote them uses
 /// them all the same.
 pub(crate) fn spared(document: &Document) -> PortSet {
-    let is_ours = |port| document.ours().is_some_and(|ours| ours.contains(port));
     let others = document.mappings().map(|(_, port)| port);
     let kept = document.kept().filter_map(|kept| kept.port);
-    kept.chain(others.filter(|&port| !is_ours(port))).collect()
+    kept.chain(others.filter(|&port| !document.wrote(port)))
+        .collect()
 }
 
 /// Returns the ports that have a claim of any kind.
 pub(crate) fn present<D: Dir>(ports: &D) -> Result<PortSet> {
-    let mut present = PortSet::new();
-    for name in ports
+    let names = ports
         .names()
-        .map_err(|error| Error::io(Op::List, ports.path(), error))?
-    {
-        if let Some(port) = claim_port(&name) {
-            present.insert(port);
-        }
-    }
-    Ok(present)
+        .map_err(|error| Error::io(Op::List, ports.path(), error))?;
+    Ok(names.iter().filter_map(|name| claim_port(name)).collect())
 }
 
 /// Brings `document` up to date with the claims. Reads the claims whose ports are marked, and
@@ -88,25 +82,16 @@ fn update_from<D: Dir>(
     fully: bool,
 ) -> Result<Vec<Dropped>> {
     let present = present(&store.ports)?;
-    let mut known = PortSet::new();
-    let mut mapped = PortSet::new();
-    for (_, port) in document.mappings() {
-        mapped.insert(port);
-    }
+    let mapped: PortSet = document.mappings().map(|(_, port)| port).collect();
     // What the file shows as portclaim wrote it, and nothing says that it changed.
+    let mut known = PortSet::new();
+    let mut services = Services::new();
     if !fully
         && !document.is_edited()
         && let Some(ours) = document.ours()
     {
-        for port in ours
-            .iter()
-            .filter(|&port| present.contains(port) && mapped.contains(port))
-        {
-            known.insert(port);
-        }
-    }
-    let mut services = Services::new();
-    if !fully && !document.is_edited() && document.is_ours() {
+        let shown = |port: &Port| present.contains(*port) && mapped.contains(*port);
+        known.extend(ours.iter().filter(shown));
         services.clone_from(document.services());
         services.retain(|&port, _| present.contains(port) && !mapped.contains(port));
     }
@@ -115,7 +100,7 @@ fn update_from<D: Dir>(
         services.remove(&mark.port);
     }
 
-    let ours = document.ours().cloned().unwrap_or_else(PortSet::new);
+    let ours = document.ours().cloned().unwrap_or_default();
     let mut claims = BTreeMap::new();
     for port in present.iter() {
         if known.contains(port) || services.contains_key(&port) {
@@ -167,15 +152,10 @@ fn update_from<D: Dir>(
     let unnamed = unnamed.into_iter();
     document.assign(unnamed.map(|(port, holder)| (holder.project().clone(), port)));
     let (last, range) = turn;
-    match document.next_available() {
-        // What stands there holds until a port is picked: others may have gone on since.
-        NextAvailable::Port(_) if marked.iter().all(|mark| Some(mark.port) != last) => {}
-        NextAvailable::Port(written) => {
-            document.set_next_available(next_available(last, Some(written), range));
-        }
-        NextAvailable::Missing | NextAvailable::Invalid => {
-            document.set_next_available(next_available(last, None, range));
-        }
+    let written = document.next_available();
+    // What stands there holds until a port is picked: others may have gone on since.
+    if written.is_none() || marked.iter().any(|mark| Some(mark.port) == last) {
+        document.set_next_available(next_available(last, written, range));
     }
     document.set_ours(now_ours);
     document.set_checksum();

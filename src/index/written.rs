@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::{Document, IndexFile, Loaded, NextAvailable, PortSet, json, spared};
+use super::{Document, IndexFile, Loaded, PortSet, json, spared};
 use crate::error::Result;
 use crate::fs::Dir;
 use crate::fs::fingerprint::Fingerprint;
@@ -43,10 +43,7 @@ impl Settled {
     pub(crate) fn new(seen: Fingerprint, document: Arc<Document>) -> Settled {
         Settled {
             seen,
-            next: match document.next_available() {
-                NextAvailable::Port(port) => Some(port),
-                NextAvailable::Missing | NextAvailable::Invalid => None,
-            },
+            next: document.next_available(),
             spared: spared(&document),
             document: Some(document),
             ports: OnceLock::new(),
@@ -109,11 +106,11 @@ const READ_IT: &str = "-";
 /// nothing else that a search must know, its `next_available`. Best effort: a file of which nothing
 /// is noted is read.
 pub(crate) fn note_written(index: &OsDir, seen: Fingerprint, document: &Document) {
-    let is_ours = |port| document.ours().is_some_and(|ours| ours.contains(port));
     let mut mappings = document.mappings();
-    let is_plain = document.kept().next().is_none() && mappings.all(|(_, port)| is_ours(port));
+    let is_plain =
+        document.kept().next().is_none() && mappings.all(|(_, port)| document.wrote(port));
     let next = match document.next_available() {
-        NextAvailable::Port(next) if is_plain => next.to_string(),
+        Some(next) if is_plain => next.to_string(),
         _ => READ_IT.to_owned(),
     };
     if let Ok(slot) = Slot::open(index, NAME) {

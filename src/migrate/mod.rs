@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use crate::error::{Op, Result};
 use crate::fs::Dir;
 use crate::fs::fingerprint::Fingerprint;
-use crate::index::{self, Document, IndexFile, Loaded, NextAvailable, PortSet, Settled, salvage};
+use crate::index::{self, Document, IndexFile, Loaded, PortSet, Settled, salvage};
 use crate::notice::Notice;
 use crate::place::Place;
 use crate::port::{Port, PortRange};
@@ -52,11 +52,7 @@ impl Adopted {
     pub(crate) fn next_available(&self) -> Option<Port> {
         match (&self.settled, &self.document) {
             (Some(settled), _) => settled.next,
-            (None, Some(document)) => match document.next_available() {
-                NextAvailable::Port(port) => Some(port),
-                NextAvailable::Missing | NextAvailable::Invalid => None,
-            },
-            (None, None) => None,
+            (None, document) => document.as_ref()?.next_available(),
         }
     }
 
@@ -147,7 +143,7 @@ pub(crate) fn adopt(place: &Place, name: &str, range: PortRange) -> Result<Adopt
     };
     let loaded = file.load()?;
     if let (Loaded::Sound(document, _), false) = (&loaded, is_known)
-        && let NextAvailable::Port(next) = document.next_available()
+        && let Some(next) = document.next_available()
     {
         place.turn().follow(next, range);
     }
@@ -243,7 +239,7 @@ fn settled(place: &Place) -> MutexGuard<'_, Option<Arc<Settled>>> {
 fn foreign(document: &Document) -> Vec<(ProjectPath, Port)> {
     let mut foreign = mappings(document);
     if !document.is_edited() {
-        foreign.retain(|&(_, port)| !document.ours().is_some_and(|ours| ours.contains(port)));
+        foreign.retain(|&(_, port)| !document.wrote(port));
     }
     foreign
 }

@@ -138,10 +138,8 @@ impl Source<'_> {
             Loaded::Missing => false,
             Loaded::Damaged(_, bytes) => says(salvage(&bytes)),
             Loaded::Sound(document, _) if is_current(self.place, &document)? => {
-                let is_ours = document.ours().is_some_and(|ours| ours.contains(port));
-                !is_ours && says(foreign(&document))
+                !document.wrote(port) && says(foreign(&document))
             }
-
             Loaded::Sound(document, _) => says(mappings(&document)),
         })
     }

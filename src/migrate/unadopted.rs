@@ -70,9 +70,7 @@ fn adoptable(document: &Document, place: Option<&Place>) -> Result<Vec<(ProjectP
         return Ok(mappings(document));
     }
     let mut foreign = foreign(document);
-    if let Some(ours) = document.ours() {
-        // Whose claim is gone was released.
-        foreign.retain(|&(_, port)| !ours.contains(port));
-    }
+    // Whose claim is gone was released.
+    foreign.retain(|&(_, port)| !document.wrote(port));
     Ok(foreign)
 }

@@ -135,9 +135,7 @@ impl Registry {
         // Twice: what killed processes left is swept in between.
         for is_swept in [false, true] {
             let mut taken = present(&place.store.ports)?;
-            for port in file.spared().iter().chain(excluded.iter()) {
-                taken.insert(port);
-            }
+            taken.extend(file.spared().iter().chain(excluded.iter()));
             for first in range.cycle_from(from) {
                 let Some(row) = row(first, count, range) else {
                     continue;
@@ -217,6 +215,5 @@ fn row(first: Port, count: u32, range: PortRange) -> Option<PortRange> {
 }
 
 fn is_free(row: PortRange, taken: &PortSet) -> bool {
-    row.cycle_from(row.first())
-        .all(|port| !taken.contains(port))
+    row.iter().all(|port| !taken.contains(port))
 }

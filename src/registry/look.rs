@@ -35,9 +35,7 @@ impl<'a> Look<'a> {
             Some(place) => present(&place.store.ports)?,
             None => PortSet::new(),
         };
-        for &port in self.unadopted.records.keys() {
-            ports.insert(port);
-        }
+        ports.extend(self.unadopted.records.keys().copied());
         Ok(Records {
             place: self.place,
             ports: ports.iter().collect::<Vec<_>>().into_iter(),

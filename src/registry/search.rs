@@ -239,13 +239,8 @@ pub(super) fn drafts(requests: &[Request]) -> Vec<Draft> {
 
 /// Returns the ports of all ranges.
 pub(super) fn ports_of<'a>(ranges: impl IntoIterator<Item = &'a PortRange>) -> PortSet {
-    let mut ports = PortSet::new();
-    for range in ranges {
-        for port in range.cycle_from(range.first()) {
-            ports.insert(port);
-        }
-    }
-    ports
+    let ranges = ranges.into_iter();
+    ranges.flat_map(|range| range.iter()).collect()
 }
 
 pub(super) fn look_all(place: &Place, requests: &[Request]) -> Result<Vec<Lookup>> {

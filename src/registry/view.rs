@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Registry;
 use super::search::ports_of;
 use crate::error::{Error, Result};
-use crate::index::{self, Document, NextAvailable, PortSet, next_available, present};
+use crate::index::{self, PortSet, next_available, present};
 use crate::migrate;
 use crate::net::{Availability, probe};
 use crate::place::Place;
@@ -176,9 +176,7 @@ impl Registry {
             ),
             None => (PortSet::new(), look.unadopted.document.take(), None),
         };
-        for &port in look.unadopted.records.keys() {
-            taken.insert(port);
-        }
+        taken.extend(look.unadopted.records.keys().copied());
         let place = look.place;
         let mut ended = taken.clone();
         let mut allocated = 0;
@@ -196,10 +194,7 @@ impl Registry {
             }
         }
         let spared = document.as_ref().map(index::spared).unwrap_or_default();
-        let written = match document.as_ref().map(Document::next_available) {
-            Some(NextAvailable::Port(port)) => Some(port),
-            Some(NextAvailable::Missing | NextAvailable::Invalid) | None => None,
-        };
+        let written = document.as_ref().and_then(|it| it.next_available());
         let start = next_available(last, written, range);
         let excluded = ports_of(&self.inner.options.excluded);
         let is_free = |&port: &Port| {

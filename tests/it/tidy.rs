@@ -44,12 +44,6 @@ const FACE: (&str, &str) = ("registry", "claim");
 /// Longest file, in lines without its tests and examples.
 const LINES_MAX: usize = 500;
 
-/// Files that are longer, and why.
-const LONG: &[(&str, &str)] = &[(
-    "src/index/document.rs",
-    "one format: reading, changing and writing it belong together",
-)];
-
 /// What no file says: written apart, for this one does not say it either.
 const FORBIDDEN: [&str; 8] = [
     concat!("TO", "DO"),
@@ -397,18 +391,13 @@ fn every_file_says_first_what_it_is() {
 }
 
 #[test]
-fn no_file_is_long_without_a_reason() {
-    let mut long = BTreeSet::new();
+fn no_file_is_long() {
     for path in sources(&["src"]) {
         let lines = without_examples(without_tests(&read(&path))).len();
-        if lines > LINES_MAX {
-            let has_reason = LONG.iter().any(|(name, _)| *name == path);
-            assert!(has_reason, "{path} has {lines} lines without its tests");
-            long.insert(path);
-        }
-    }
-    for (path, _) in LONG {
-        assert!(long.contains(*path), "{path} is not long any more");
+        assert!(
+            lines <= LINES_MAX,
+            "{path} has {lines} lines without its tests"
+        );
     }
 }
 

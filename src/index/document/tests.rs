@@ -300,7 +300,7 @@ fn a_claim_takes_the_place_of_what_the_file_says_of_its_path() {
 #[test]
 fn what_the_file_lacks_is_added_where_python_has_it() {
     let mut document = parse(r#"{"version": 3, "mappings": {}, "x": 1}"#);
-    assert_eq!(document.next_available(), NextAvailable::Missing);
+    assert_eq!(document.next_available(), None);
     document.set_ours(PortSet::new());
     document.set_next_available(port(7));
     let expected = r#"{
@@ -319,10 +319,7 @@ fn what_the_file_lacks_is_added_where_python_has_it() {
 
 #[test]
 fn next_available_is_a_port_or_ignored() {
-    for (value, expected) in [
-        ("1", NextAvailable::Port(port(1))),
-        ("65535", NextAvailable::Port(port(65535))),
-    ] {
+    for (value, expected) in [("1", Some(port(1))), ("65535", Some(port(65535)))] {
         assert_eq!(
             parse(&format!(
                 "{{\"mappings\": {{}}, \"next_available\": {value}}}"
@@ -336,10 +333,10 @@ fn next_available_is_a_port_or_ignored() {
     ] {
         let file = format!("{{\n  \"mappings\": {{}},\n  \"next_available\": {value}\n}}");
         let mut document = parse(&file);
-        assert_eq!(document.next_available(), NextAvailable::Invalid, "{value}");
+        assert_eq!(document.next_available(), None, "{value}");
         assert_eq!(text(&document), file);
         document.set_next_available(port(5));
-        assert_eq!(document.next_available(), NextAvailable::Port(port(5)));
+        assert_eq!(document.next_available(), Some(port(5)));
     }
 }
 
