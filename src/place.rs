@@ -3,20 +3,43 @@
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::index::{Settled, Turn};
-use crate::protocol::{Durability, Store};
+use crate::protocol::{Context, Durability, Store};
 use crate::record::Nonce;
+
+/// The claims.
+pub(crate) const PORTS: &str = "ports";
+
+/// The commits.
+pub(crate) const PROJECTS: &str = "projects";
+
+/// Files that are being written.
+const STAGING: &str = "staging";
+
+/// What is known of the registry file: marks, hints, locks.
+const INDEX: &str = "index";
 
 /// Where damaged files are moved to.
 pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// Where it is noted since when projects are missing.
 pub(crate) const MISSING: &str = "missing";
+
+/// Locks that say which ports programs run on.
+pub(crate) const RUNNING: &str = "running";
+
+/// What resets released.
+pub(crate) const BACKUPS: &str = "backups";
+
+/// All of them: no registry file can be called so.
+pub(crate) const DIRECTORIES: [&str; 8] = [
+    PORTS, PROJECTS, STAGING, INDEX, QUARANTINE, MISSING, RUNNING, BACKUPS,
+];
 
 /// A registry's directories.
 pub(crate) struct Place {
@@ -30,42 +53,22 @@ pub(crate) struct Place {
 impl Place {
     /// Opens a registry in `root` that exists; `None` where there is none.
     pub(crate) fn open(root: &Utf8Path, durability: Durability) -> Result<Option<Place>> {
-        match open_with(OsDir::open_root(root), durability, OsDir::open_dir) {
-            Err((error, path)) if error.kind() == io::ErrorKind::NotFound => {
-                drop(path);
-                Ok(None)
-            }
-            Err((error, path)) => Err(Error::io(
-                Op::Open,
-                path.unwrap_or_else(|| root.to_owned()),
-                error,
-            )),
+        match open_with(root, OsDir::open_root, OsDir::open_dir, durability) {
             Ok(place) => Ok(Some(place)),
+            Err((error, _)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err((error, path)) => Err(Error::io(Op::Open, path, error)),
         }
     }
 
     /// Opens the registry in `root`, and creates what is missing of it.
     pub(crate) fn create(root: &Utf8Path, durability: Durability) -> Result<Place> {
-        open_with(OsDir::create_root(root), durability, OsDir::create_dir).map_err(
-            |(error, path)| {
-                Error::io(
-                    Op::CreateDirectory,
-                    path.unwrap_or_else(|| root.to_owned()),
-                    error,
-                )
-            },
-        )
+        open_with(root, OsDir::create_root, OsDir::create_dir, durability)
+            .map_err(|(error, path)| Error::io(Op::CreateDirectory, path, error))
     }
 
     /// Opens the directory for damaged files, and creates it where it is missing.
     pub(crate) fn quarantine(&self) -> Result<OsDir> {
-        self.root.create_dir(QUARANTINE).map_err(|error| {
-            Error::io(
-                Op::CreateDirectory,
-                self.root.path().join(QUARANTINE),
-                error,
-            )
-        })
+        self.create_dir(QUARANTINE)
     }
 
     /// Opens the directory for what is known of missing projects; `None` where there is none.
@@ -73,16 +76,14 @@ impl Place {
         match self.root.open_dir(MISSING) {
             Ok(dir) => Ok(Some(dir)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(Op::Open, self.root.path().join(MISSING), error)),
+            Err(error) => Err(error).at(Op::Open, &self.root, MISSING),
         }
     }
 
-    /// The same, and creates it where it is missing.
-    pub(crate) fn create_missing(&self) -> Result<OsDir> {
-        self.root.create_dir(MISSING).map_err(|error| {
-            let path = self.root.path().join(MISSING);
-            Error::io(Op::CreateDirectory, path, error)
-        })
+    /// Opens one of the registry's directories, and creates it where it is missing.
+    pub(crate) fn create_dir(&self, name: &str) -> Result<OsDir> {
+        let root = &self.root;
+        root.create_dir(name).at(Op::CreateDirectory, root, name)
     }
 
     /// Returns where the search for a free port goes on.
@@ -103,20 +104,29 @@ impl Place {
     }
 }
 
-type Opened<T> = std::result::Result<T, (io::Error, Option<camino::Utf8PathBuf>)>;
+/// Opens the directory of a registry; `None` where there is none.
+pub(crate) fn open_root(path: &Utf8Path) -> Result<Option<OsDir>> {
+    match OsDir::open_root(path) {
+        Ok(root) => Ok(Some(root)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(Op::Open, path, error)),
+    }
+}
 
+/// Where it fails, the error and the directory that it is about.
 fn open_with(
-    root: io::Result<OsDir>,
-    durability: Durability,
+    path: &Utf8Path,
+    root: fn(&Utf8Path) -> io::Result<OsDir>,
     dir: fn(&OsDir, &str) -> io::Result<OsDir>,
-) -> Opened<Place> {
-    let root = root.map_err(|error| (error, None))?;
-    let open = |name: &str| dir(&root, name).map_err(|error| (error, Some(root.path().join(name))));
+    durability: Durability,
+) -> Result<Place, (io::Error, Utf8PathBuf)> {
+    let root = root(path).map_err(|error| (error, path.to_owned()))?;
+    let open = |name: &str| dir(&root, name).map_err(|error| (error, root.path().join(name)));
     // `ports` is created last: where it exists, the others do.
-    let projects = open("projects")?;
-    let staging = open("staging")?;
-    let index = open("index")?;
-    let ports = open("ports")?;
+    let projects = open(PROJECTS)?;
+    let staging = open(STAGING)?;
+    let index = open(INDEX)?;
+    let ports = open(PORTS)?;
     let draw = Box::new(Nonce::random);
     Ok(Place {
         store: Store {

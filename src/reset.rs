@@ -10,13 +10,10 @@ use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::index::{self, Document, IndexFile};
 use crate::migrate;
-use crate::place::{MISSING, Place};
+use crate::place::{BACKUPS, MISSING, PORTS, PROJECTS, Place};
 use crate::protocol::{Archive, Context, Durability, Refreshed, Released, refresh, release, sweep};
 use crate::record::Record;
 use crate::registry::Registry;
-
-/// The directory of all backups, in the registry's.
-const BACKUPS: &str = "backups";
 
 /// Most numbered backups.
 const BACKUPS_MAX: u32 = 10_000;
@@ -82,13 +79,11 @@ impl Registry {
         // What others wrote into the file belongs to the old state.
         self.refresh_now(place)?;
         let backup = create_backup(place)?;
-        let ports = backup
-            .create_dir("ports")
-            .at(Op::CreateDirectory, &backup, "ports")?;
-        let projects =
-            backup
-                .create_dir("projects")
-                .at(Op::CreateDirectory, &backup, "projects")?;
+        let create = |name| {
+            let created = backup.create_dir(name);
+            created.at(Op::CreateDirectory, &backup, name)
+        };
+        let (ports, projects) = (create(PORTS)?, create(PROJECTS)?);
         self.export(place, &backup)?;
 
         let archive = Archive {
@@ -189,10 +184,7 @@ impl Registry {
 }
 
 fn create_backup(place: &Place) -> Result<OsDir> {
-    let root = &place.root;
-    let backups = root
-        .create_dir(BACKUPS)
-        .at(Op::CreateDirectory, root, BACKUPS)?;
+    let backups = place.create_dir(BACKUPS)?;
     for number in 1..=BACKUPS_MAX {
         let name = number.to_string();
         match backups.create_new_dir(&name) {

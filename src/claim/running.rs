@@ -8,11 +8,8 @@ use super::Claim;
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::slot::Slot;
+use crate::place::RUNNING;
 use crate::protocol::Context;
-
-/// The directory of the locks. A file there is never removed: two programs could each hold the
-/// lock of another inode.
-const RUNNING: &str = "running";
 
 /// Digits of the highest process number.
 const LEN: usize = 10;
@@ -76,14 +73,13 @@ impl Claim {
     /// [`Running`] has an example.
     pub fn start(&self) -> Result<Start> {
         let place = self.registry.place_for_writing()?;
-        let path = place.root.path().join(RUNNING);
-        let dir = place.root.create_dir(RUNNING);
-        let dir = dir.map_err(|error| Error::io(Op::CreateDirectory, &path, error))?;
-        let path = path.join(self.port().to_string());
+        let dir = place.create_dir(RUNNING)?;
+        let name = self.port().to_string();
+        let path = dir.path().join(&name);
         if !dir.has_locks() {
             return Ok(Start::First(Running { file: None, path }));
         }
-        let name = self.port().to_string();
+        // Never removed: two programs could each hold the lock of another inode.
         let slot = Slot::open(&dir, &name).at(Op::Open, &dir, &name)?;
         if !dir.try_lock(slot.file()).at(Op::Lock, &dir, &name)? {
             let pid = slot

@@ -156,13 +156,13 @@ impl OsDir {
         &self.filesystem
     }
 
-    /// Returns what a name is, without following a link or opening it.
-    pub(crate) fn inspect(&self, name: &str) -> io::Result<Meta> {
-        Ok(meta(&fs::statat(
-            &self.fd,
-            name,
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?))
+    /// Returns what a name is, without following a link or opening it; `None` where it is nothing.
+    pub(crate) fn inspect(&self, name: &str) -> io::Result<Option<Meta>> {
+        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(meta(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns whether the file `name` contains these bytes; not where there is no such file.

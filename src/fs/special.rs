@@ -36,11 +36,9 @@ impl OsDir {
     }
 
     fn move_special_locked(&self, name: &str, to: &OsDir) -> io::Result<bool> {
-        let is_dir = match self.inspect(name) {
-            Ok(meta) if meta.is_file => return Ok(false),
-            Ok(meta) => meta.is_dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
+        let is_dir = match self.inspect(name)? {
+            Some(meta) if !meta.is_file => meta.is_dir,
+            _ => return Ok(false),
         };
         // With a slash behind its name, nothing but a directory can be moved.
         let from = if is_dir {
@@ -51,7 +49,7 @@ impl OsDir {
         for number in 0..SPECIALS_MAX {
             let new = numbered(name, number);
             match self.rename_new(&from, to, &new) {
-                Ok(()) if !is_dir && to.inspect(&new)?.is_file => {
+                Ok(()) if !is_dir && to.inspect(&new)?.is_some_and(|moved| moved.is_file) => {
                     to.publish(&new, self, name)?;
                     return Ok(false);
                 }
@@ -139,7 +137,8 @@ mod tests {
         assert!(!ports.move_special(NAME, &aside()).expect("it is gone"));
         ports.create(NAME).expect("a file");
         assert!(!ports.move_special(NAME, &aside()).expect("looks at it"));
-        assert!(ports.inspect(NAME).expect("it stays").is_file);
+        let there = ports.inspect(NAME).expect("it can be looked at");
+        assert!(there.expect("it stays").is_file);
         let mut moved = aside().names().expect("its names");
         moved.sort();
         assert_eq!(moved, ["8888.claim", "8888.claim.1", "8888.claim.2"]);
@@ -155,7 +154,8 @@ mod tests {
         put_link(&ports).expect("a link");
         assert!(other.try_lock_self().expect("nobody else does"));
         assert!(!ports.move_special(NAME, &aside()).expect("leaves it"));
-        assert!(ports.inspect(NAME).expect("it stays").is_link);
+        let there = ports.inspect(NAME).expect("it can be looked at");
+        assert!(there.expect("it stays").is_link);
         other.unlock_self();
         assert!(ports.move_special(NAME, &aside()).expect("moves it"));
     }

@@ -261,10 +261,9 @@ fn is_current(place: &Place, document: &Document) -> Result<bool> {
 /// Returns whether a registry file was ever written for these claims and commits.
 fn is_established(place: &Place) -> Result<bool> {
     for dir in [&place.store.ports, &place.store.projects] {
-        match dir.inspect(ESTABLISHED) {
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error).at(Op::Inspect, dir, ESTABLISHED),
+        let mark = dir.inspect(ESTABLISHED).at(Op::Inspect, dir, ESTABLISHED)?;
+        if mark.is_none() {
+            return Ok(false);
         }
     }
     Ok(true)

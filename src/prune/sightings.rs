@@ -11,7 +11,7 @@ use std::io;
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::OsDir;
-use crate::place::Place;
+use crate::place::{MISSING, Place};
 use crate::port::Port;
 use crate::protocol::Context;
 use crate::record::{Nonce, Record};
@@ -66,11 +66,9 @@ impl<'a> Sightings<'a> {
     }
 
     fn note(&mut self, name: &str, now: u64) -> Result<()> {
-        if self.dir.is_none() {
-            self.dir = Some(self.place.create_missing()?);
-        }
-        let Some(dir) = &self.dir else {
-            return Ok(());
+        let dir = match &self.dir {
+            Some(dir) => dir,
+            None => self.dir.insert(self.place.create_dir(MISSING)?),
         };
         remove(dir, name)?;
         match dir.create(name) {

@@ -6,15 +6,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::claim::Claim;
 use crate::error::{Error, Op, Result};
-use crate::fs::Dir;
 use crate::fs::mount::Filesystem;
-use crate::fs::os::OsDir;
 use crate::migrate::{self, Adopted};
 use crate::notice::Notice;
-use crate::place::Place;
+use crate::place::{PORTS, PROJECTS, Place, open_root};
 use crate::port::PortRange;
 use crate::project::Holder;
-use crate::protocol::{Lookup, Released, held, make_durable, marks, release};
+use crate::protocol::{Context, Lookup, Released, held, make_durable, marks, release};
 use crate::record::Record;
 
 mod block;
@@ -183,11 +181,8 @@ impl Registry {
         if let Some(place) = self.place()? {
             return Ok(Some(place.root.filesystem().clone()));
         }
-        match OsDir::open_root(&self.inner.root) {
-            Ok(dir) => Ok(Some(dir.filesystem().clone())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(Op::Open, &self.inner.root, error)),
-        }
+        let root = open_root(&self.inner.root)?;
+        Ok(root.map(|root| root.filesystem().clone()))
     }
 
     /// Takes the notices that have gathered: what operations met besides their results.
@@ -489,18 +484,12 @@ impl Registry {
         if let Some(place) = self.place()? {
             return Ok(Some(place));
         }
-        let root = match OsDir::open_root(&self.inner.root) {
-            Ok(root) => root,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io(Op::Open, &self.inner.root, error)),
+        let Some(root) = open_root(&self.inner.root)? else {
+            return Ok(None);
         };
-        let there = |name: &str| match root.inspect(name) {
-            Ok(meta) => Ok(Some(meta)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(Op::Inspect, root.path().join(name), error)),
-        };
+        let there = |name: &str| root.inspect(name).at(Op::Inspect, &root, name);
         let is_dir = |name| Ok(there(name)?.is_some_and(|meta| meta.is_dir));
-        if there(self.file_name())?.is_some() || is_dir("ports")? && is_dir("projects")? {
+        if there(self.file_name())?.is_some() || is_dir(PORTS)? && is_dir(PROJECTS)? {
             return self.place_for_writing().map(Some);
         }
         Ok(None)

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use super::Registry;
 use crate::error::{Error, Result};
 use crate::fs::registry_file::registry_file;
+use crate::place::DIRECTORIES;
 use crate::port::PortRange;
 use crate::protocol::Durability;
 
@@ -229,17 +230,7 @@ impl Options {
                 "a registry file's name is one component",
             ));
         }
-        if [
-            "ports",
-            "projects",
-            "staging",
-            "index",
-            "quarantine",
-            "missing",
-            "backups",
-        ]
-        .contains(&name)
-        {
+        if DIRECTORIES.contains(&name) {
             return Err(Error::invalid_path(
                 name.as_bytes(),
                 "this name is that of a directory of the registry",
@@ -254,10 +245,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_registry_file_is_one_component() {
+    fn the_registry_file_is_one_component_and_no_directory_of_the_registry() {
         let dir = tempfile::tempdir().expect("a directory");
         let root = Utf8PathBuf::try_from(dir.path().to_owned()).expect("UTF-8");
-        for name in ["", ".", "..", "a/b", "ports", "x\0y"] {
+        for name in ["", ".", "..", "a/b", "x\0y"]
+            .into_iter()
+            .chain(DIRECTORIES)
+        {
             let error = Registry::options()
                 .file_name(name)
                 .open(&root)

@@ -11,7 +11,7 @@ use crate::fs::os::{Meta, OsDir};
 use crate::index::{self, Document, IndexFile, Loaded};
 use crate::migrate::ESTABLISHED;
 use crate::net::ephemeral_range;
-use crate::place::Place;
+use crate::place::{Place, open_root};
 use crate::port::Port;
 use crate::project::{Holder, hex};
 use crate::protocol::{Context, Lookup, lookup, marks, read_claim, read_record};
@@ -36,10 +36,8 @@ pub(super) fn all(registry: &Registry, report: &mut Report) -> Result<()> {
 
 /// Where there is a registry file and not all of the directories.
 fn check_file_alone(registry: &Registry, report: &mut Report) -> Result<()> {
-    let root = match OsDir::open_root(registry.root()) {
-        Ok(root) => root,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io(Op::Open, registry.root(), error)),
+    let Some(root) = open_root(registry.root())? else {
+        return Ok(());
     };
     let file = IndexFile {
         root: &root,
@@ -133,11 +131,7 @@ pub(super) fn names(dir: &OsDir) -> Result<Vec<String>> {
 
 /// Returns what a name is; `None` where it is gone meanwhile.
 pub(super) fn inspect(dir: &OsDir, name: &str) -> Result<Option<Meta>> {
-    match dir.inspect(name) {
-        Ok(meta) => Ok(Some(meta)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at(Op::Inspect, dir, name),
-    }
+    dir.inspect(name).at(Op::Inspect, dir, name)
 }
 
 fn check_claims(place: &Place, report: &mut Report) -> Result<()> {

@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "registry",
         &["fs", "net", "protocol", "index", "place", "pick", "migrate"],
     ),
-    ("claim", &["fs", "net", "protocol", "registry"]),
+    ("claim", &["fs", "net", "protocol", "place", "registry"]),
     ("prune", &["fs", "net", "protocol", "place", "registry"]),
     (
         "repair",
