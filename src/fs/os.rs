@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use memchr::memmem;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -24,13 +23,10 @@ const STALE_RETRIES_MAX: u32 = 3;
 /// How many bytes the first call reads: a record. Each further one, sixteen times as many.
 const READ_LEN: usize = 2048;
 
-/// How much of a long file is searched at once, bytes.
-const SEARCH_LEN: usize = 64 * 1024;
-
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct OsDir {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     path: Utf8PathBuf,
     filesystem: Filesystem,
     heir: Option<Heir>,
@@ -163,14 +159,6 @@ impl OsDir {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Returns whether the file `name` contains these bytes; not where there is no such file.
-    pub(crate) fn contains(&self, name: &str, wanted: &[u8]) -> io::Result<bool> {
-        again_if_stale(|| match self.open(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            opened => search(&opened?, wanted),
-        })
     }
 
     /// Returns whether another open file holds this one's exclusive lock. Those who ask do not
@@ -421,7 +409,7 @@ impl Dir for OsDir {
 
 /// Opens and reads a few times, as long as the answer is `ESTALE`: the file that was opened was
 /// removed by another machine before it was read. The name tells what is there instead.
-fn again_if_stale<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn again_if_stale<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..STALE_RETRIES_MAX {
         match read() {
             Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => {}
@@ -429,27 +417,6 @@ fn again_if_stale<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
         }
     }
     read()
-}
-
-/// Returns whether an open file contains these bytes.
-fn search(file: &OwnedFd, wanted: &[u8]) -> io::Result<bool> {
-    // Little more than a window on the file, for it may be long: the end of each piece is
-    // kept, where the beginning of what is wanted may be.
-    let mut window = vec![0; SEARCH_LEN + wanted.len()];
-    let (mut at, mut kept) = (0, 0);
-    loop {
-        let read = retry_on_intr(|| rustix::io::pread(file, &mut window[kept..], at))?;
-        if memmem::find(&window[..kept + read], wanted).is_some() {
-            return Ok(true);
-        }
-        if read == 0 {
-            return Ok(false);
-        }
-        at += read as u64;
-        let end = kept + read;
-        kept = end.min(wanted.len().saturating_sub(1));
-        window.copy_within(end - kept..end, 0);
-    }
 }
 
 fn meta(stat: &fs::Stat) -> Meta {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::fs::{self, AtFlags, FlockOperation};
+use rustix::fs::{self, AtFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::os::OsDir;
@@ -27,11 +27,12 @@ impl OsDir {
     /// name is put back. `AlreadyExists` where the name was claimed once more before that: one of
     /// the two claims lies in `to` then, and its project gets another port.
     pub(crate) fn move_special(&self, name: &str, to: &OsDir) -> io::Result<bool> {
-        if to.has_locks() && !to.try_lock_self()? {
+        // The lock of the directory itself.
+        if to.has_locks() && !to.try_lock(&to.fd)? {
             return Ok(false);
         }
         let moved = self.move_special_locked(name, to);
-        to.unlock_self();
+        to.unlock(&to.fd);
         moved
     }
 
@@ -60,21 +61,6 @@ impl OsDir {
             }
         }
         Err(Errno::EXIST.into())
-    }
-
-    /// Takes the lock of the directory itself, as [`Dir::try_lock`] does a file's.
-    fn try_lock_self(&self) -> io::Result<bool> {
-        match retry_on_intr(|| fs::flock(self, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => Ok(true),
-            Err(Errno::WOULDBLOCK) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn unlock_self(&self) {
-        if self.has_locks() {
-            let _ = fs::flock(self, FlockOperation::NonBlockingUnlock);
-        }
     }
 
     /// Renames a file of any kind to a name that is not taken.
@@ -152,11 +138,11 @@ mod tests {
             return;
         }
         put_link(&ports).expect("a link");
-        assert!(other.try_lock_self().expect("nobody else does"));
+        assert!(other.try_lock(&other.fd).expect("nobody else does"));
         assert!(!ports.move_special(NAME, &aside()).expect("leaves it"));
         let there = ports.inspect(NAME).expect("it can be looked at");
         assert!(there.expect("it stays").is_link);
-        other.unlock_self();
+        other.unlock(&other.fd);
         assert!(ports.move_special(NAME, &aside()).expect("moves it"));
     }
 }
