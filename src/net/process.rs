@@ -31,7 +31,8 @@ impl Owner {
     /// Returns whether the process is known to have ended. Where that cannot be known (its number
     /// is of another container), it is not.
     pub(crate) fn is_dead(&self) -> bool {
-        if !self.boot.is_empty() && self.boot != system::boot() && !system::boot().is_empty() {
+        let boot = system::boot();
+        if !self.boot.is_empty() && !boot.is_empty() && self.boot != boot {
             return true;
         }
         if self.space != system::space() {
