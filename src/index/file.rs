@@ -7,9 +7,9 @@ use super::damage::Damage;
 use super::document::{self, Document};
 use super::staged::{draw, write_new};
 use crate::error::{Op, Result};
-use crate::fs::Dir;
 use crate::fs::fingerprint::Fingerprint;
 use crate::fs::os::OsDir;
+use crate::fs::{Dir, numbered};
 use crate::protocol::{Context, Durability, Store, pause};
 
 /// How a copy of the registry file is called: behind its name, with a number from the second on.
@@ -57,12 +57,9 @@ impl IndexFile<'_> {
         let Some(file) = self.open()? else {
             return Ok(false);
         };
-        let free = self
-            .root
-            .try_lock(&file)
-            .at(Op::Lock, self.root, self.name)?;
-        self.root.unlock(&file);
-        Ok(!free)
+        self.root
+            .is_locked(&file)
+            .at(Op::Lock, self.root, self.name)
     }
 
     /// Opens the file for its lock; `None` where there is none, or no locks.
@@ -107,10 +104,7 @@ impl IndexFile<'_> {
         let staged = format!("backup-{}", draw(store, self.root)?);
         let mut file: Option<OwnedFd> = None;
         for number in 0..BACKUPS_MAX {
-            let name = match number {
-                0 => format!("{}{BACKUP_SUFFIX}", self.name),
-                _ => format!("{}{BACKUP_SUFFIX}.{number}", self.name),
-            };
+            let name = numbered(&format!("{}{BACKUP_SUFFIX}", self.name), number);
             match self.root.read(&name, document::LEN_MAX) {
                 Ok(there) if there == bytes => {
                     if file.is_some() {
@@ -149,9 +143,9 @@ impl IndexFile<'_> {
     }
 
     /// Replaces the file if it still says `read`, and returns what it is like then; `None` where
-    /// it did not. The Python
-    /// system's lock is held meanwhile; between the look and the replacement lie two system
-    /// calls, in which such a writer can truncate the file, and then loses what it writes.
+    /// it did not. The Python system's lock is held meanwhile; between the look and the replacement
+    /// lie two system calls, in which such a writer can truncate the file, and then loses what it
+    /// writes.
     pub(crate) fn replace_if<D>(
         &self,
         store: &Store<D>,
