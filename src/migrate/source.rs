@@ -1,5 +1,6 @@
 //! Adopts mappings one by one, as the registry file had them when it was read.
 
+use super::only::Only;
 use super::{file_of, fingerprint, foreign, is_current, mappings};
 use crate::error::{ErrorKind, Result};
 use crate::fs::fingerprint::Fingerprint;
@@ -11,8 +12,6 @@ use crate::project::{Holder, ProjectPath};
 use crate::protocol::{
     Acquired, Lookup, Swept, acquire, committed, leased, lookup, pause, sweep_port,
 };
-
-use super::only::Only;
 
 /// How often a port is looked at whose claim can be neither swept nor read.
 const LOOKS_MAX: u32 = 3;

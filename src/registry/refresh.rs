@@ -15,7 +15,7 @@ use crate::migrate;
 use crate::notice::Notice;
 use crate::place::Place;
 use crate::project::Holder;
-use crate::protocol::{Context, ROUNDS_MAX, Refreshed, marks, pause, refresh};
+use crate::protocol::{Context, LOCK_NAME, ROUNDS_MAX, Refreshed, marks, pause, refresh};
 
 /// How often the index lock is tried by those who need a refresh of their own: a few seconds.
 const REFRESH_ROUNDS_MAX: u32 = 4 * ROUNDS_MAX;
@@ -89,7 +89,7 @@ impl Registry {
             }
             pause(round);
         }
-        Err(Error::contended(place.store.index.path().join("lock")))
+        Err(Error::contended(place.store.index.path().join(LOCK_NAME)))
     }
 
     fn refresh(&self, place: &Place, extent: Extent) -> Result<Refreshed> {
@@ -124,6 +124,7 @@ impl Registry {
             }]);
         }
     }
+
     /// Returns whether to write the file anew takes long. Where there are no marks, it is
     /// written all the same: nothing would tell that it is behind.
     fn is_large(&self, place: &Place) -> bool {
