@@ -116,7 +116,7 @@ impl Registry {
             _ => {}
         }
         for dir in [&ports, &projects] {
-            dir.sync().at(Op::Sync, dir, "")?;
+            dir.sync().on(Op::Sync, dir)?;
         }
         self.write_empty(place)?;
         Ok(Reset {
@@ -137,7 +137,7 @@ impl Registry {
                 &place.store.staging,
                 &document.without_own_key().to_bytes(),
             )?;
-            backup.sync().at(Op::Sync, backup, "")?;
+            backup.sync().on(Op::Sync, backup)?;
         }
         Ok(())
     }
@@ -192,5 +192,5 @@ fn create_backup(place: &Place) -> Result<OsDir> {
             answer => return answer.at(Op::CreateDirectory, &backups, &name),
         }
     }
-    Err(io::Error::from(io::ErrorKind::AlreadyExists)).at(Op::CreateDirectory, &backups, "")
+    Err(io::Error::from(io::ErrorKind::AlreadyExists)).on(Op::CreateDirectory, &backups)
 }

@@ -119,7 +119,7 @@ impl IndexFile<'_> {
                     // Published whole: who finds the name can compare the content.
                     match staging.publish(&staged, self.root, &name) {
                         Ok(()) => {
-                            self.root.sync().at(Op::Sync, self.root, "")?;
+                            self.root.sync().on(Op::Sync, self.root)?;
                             return Ok(name);
                         }
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -73,9 +73,7 @@ pub(crate) fn remove_staged(staging: &OsDir) -> Result<()> {
     if !staging.has_locks() {
         return Ok(());
     }
-    let names = staging
-        .names()
-        .map_err(|error| Error::io(Op::List, staging.path(), error))?;
+    let names = staging.names().on(Op::List, staging)?;
     for name in names.iter().filter(|name| is_staged_name(name)) {
         let Ok(file) = staging.open(name) else {
             continue;

@@ -6,11 +6,11 @@ use super::document::Document;
 use super::port_set::PortSet;
 use super::services::Services;
 use super::turn::next_available;
-use crate::error::{Error, Op, Result};
+use crate::error::{Op, Result};
 use crate::fs::Dir;
 use crate::port::{Port, PortRange};
 use crate::project::{Holder, ProjectPath};
-use crate::protocol::{Marked, Store, committed, is_unreadable};
+use crate::protocol::{Context, Marked, Store, committed, is_unreadable};
 use crate::record::claim_port;
 
 /// Returns the port that the file shows for a holder.
@@ -39,9 +39,7 @@ pub(crate) fn spared(document: &Document) -> PortSet {
 
 /// Returns the ports that have a claim of any kind.
 pub(crate) fn present<D: Dir>(ports: &D) -> Result<PortSet> {
-    let names = ports
-        .names()
-        .map_err(|error| Error::io(Op::List, ports.path(), error))?;
+    let names = ports.names().on(Op::List, ports)?;
     Ok(names.iter().filter_map(|name| claim_port(name)).collect())
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn write_index(
 pub(crate) fn establish(place: &Place) -> Result<()> {
     for dir in [&place.store.ports, &place.store.projects] {
         match dir.create(ESTABLISHED) {
-            Ok(_) => dir.sync().at(Op::Sync, dir, "")?,
+            Ok(_) => dir.sync().on(Op::Sync, dir)?,
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error).at(Op::Create, dir, ESTABLISHED),
         }

@@ -67,9 +67,9 @@ pub(crate) fn hand_over<D: Dir>(
         // Before any claim is replaced: after a power cut, it would have no commit, and the old
         // holder no claim.
         let dir = &store.projects;
-        if let Err(error) = dir.sync() {
+        if let Err(error) = dir.sync().on(Op::Sync, dir) {
             undo_all(store, all);
-            return Err(Error::io(Op::Sync, dir.path(), error));
+            return Err(error);
         }
     }
     replace_all(store, all)
@@ -110,9 +110,7 @@ fn replace_all<D: Dir>(store: &Store<D>, all: Vec<Prepared<'_, D>>) -> Result<Ha
         }
     }
     let flushed = if store.is_durable() && !replaced.is_empty() {
-        ports
-            .sync()
-            .map_err(|error| Error::io(Op::Sync, ports.path(), error))
+        ports.sync().on(Op::Sync, ports)
     } else {
         Ok(())
     };

@@ -163,9 +163,7 @@ pub(crate) fn is_mark(name: &str) -> bool {
 
 /// Returns all marks: while there is one, the index is stale.
 pub(crate) fn marks<D: Dir>(dir: &D) -> Result<Vec<Marked>> {
-    let names = dir
-        .names()
-        .map_err(|error| Error::io(Op::List, dir.path(), error))?;
+    let names = dir.names().on(Op::List, dir)?;
     Ok(names.into_iter().filter_map(Marked::parse).collect())
 }
 

@@ -156,8 +156,7 @@ impl<D: Dir> Store<D> {
     fn sync_names(&self) -> Result<()> {
         if self.is_durable() {
             for dir in [&self.ports, &self.projects] {
-                dir.sync()
-                    .map_err(|error| Error::io(Op::Sync, dir.path(), error))?;
+                dir.sync().on(Op::Sync, dir)?;
             }
         }
         Ok(())
@@ -167,10 +166,17 @@ impl<D: Dir> Store<D> {
 /// Names the file in errors that come from a directory.
 pub(crate) trait Context<T> {
     fn at<D: Dir>(self, op: Op, dir: &D, name: &str) -> Result<T>;
+
+    /// The same, where it is about the directory itself.
+    fn on<D: Dir>(self, op: Op, dir: &D) -> Result<T>;
 }
 
 impl<T> Context<T> for io::Result<T> {
     fn at<D: Dir>(self, op: Op, dir: &D, name: &str) -> Result<T> {
         self.map_err(|error| Error::io(op, dir.path().join(name), error))
+    }
+
+    fn on<D: Dir>(self, op: Op, dir: &D) -> Result<T> {
+        self.map_err(|error| Error::io(op, dir.path(), error))
     }
 }

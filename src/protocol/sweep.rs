@@ -1,6 +1,6 @@
 //! Removes what killed processes left half done: claims that nobody will ever commit.
 
-use crate::error::{Corruption, Error, Op, Result};
+use crate::error::{Corruption, Op, Result};
 use crate::fs::Dir;
 use crate::port::Port;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name, claim_port};
@@ -102,10 +102,7 @@ pub(crate) struct Sweep {
 
 /// Sweeps every claim, and the staged commits that nobody will publish.
 pub(crate) fn sweep<D: Dir>(store: &Store<D>, quarantine: impl Fn() -> Result<D>) -> Result<Sweep> {
-    let names = store
-        .ports
-        .names()
-        .map_err(|error| Error::io(Op::List, store.ports.path(), error))?;
+    let names = store.ports.names().on(Op::List, &store.ports)?;
     let mut swept = Sweep {
         freed: Vec::new(),
         busy: Vec::new(),
@@ -130,10 +127,7 @@ pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<()> {
     if !dir.has_locks() {
         return Ok(());
     }
-    for name in dir
-        .names()
-        .map_err(|error| Error::io(Op::List, dir.path(), error))?
-    {
+    for name in dir.names().on(Op::List, dir)? {
         if hand_over::is_staged(&name) {
             hand_over::sweep_staged(dir, &name)?;
             continue;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use crate::error::{Error, Op, Result};
+use crate::error::{Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::place::{MISSING, Place};
@@ -86,10 +86,7 @@ impl<'a> Sightings<'a> {
         let Some(dir) = self.dir.filter(|_| !self.is_dry) else {
             return Ok(());
         };
-        let names = dir
-            .names()
-            .map_err(|error| Error::io(Op::List, dir.path(), error))?;
-        for name in names {
+        for name in dir.names().on(Op::List, &dir)? {
             if is_sighting(&name) && !self.kept.contains(&name) {
                 remove(&dir, &name)?;
             }

@@ -5,7 +5,7 @@ use std::io;
 use camino::Utf8PathBuf;
 
 use super::{FindingKind, Report, hints, missing};
-use crate::error::{Corruption, Error, ErrorKind, Op, Result};
+use crate::error::{Corruption, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
 use crate::index::{self, Document, IndexFile, Loaded};
@@ -114,7 +114,7 @@ fn check_denied(path: Utf8PathBuf, meta: Meta, report: &mut Report) {
 
 fn check_dirs(place: &Place, report: &mut Report) -> Result<()> {
     for dir in place.own_dirs() {
-        let meta = dir.inspect_self().at(Op::Inspect, dir, "")?;
+        let meta = dir.inspect_self().on(Op::Inspect, dir)?;
         check_meta(dir.path().to_owned(), meta, 0o700, report);
     }
     Ok(())
@@ -122,9 +122,7 @@ fn check_dirs(place: &Place, report: &mut Report) -> Result<()> {
 
 /// Lists a directory, in order: ports by number.
 pub(super) fn names(dir: &OsDir) -> Result<Vec<String>> {
-    let mut names = dir
-        .names()
-        .map_err(|error| Error::io(Op::List, dir.path(), error))?;
+    let mut names = dir.names().on(Op::List, dir)?;
     names.sort_by_cached_key(|name| (claim_port(name), name.clone()));
     Ok(names)
 }

@@ -32,8 +32,8 @@ pub(super) fn all(registry: &Registry, place: &Place) -> Result<()> {
 
 fn mend_permissions(place: &Place) -> Result<()> {
     for dir in place.own_dirs() {
-        if dir.inspect_self().at(Op::Inspect, dir, "")?.mode & 0o077 != 0 {
-            dir.make_self_private().at(Op::Permit, dir, "")?;
+        if dir.inspect_self().on(Op::Inspect, dir)?.mode & 0o077 != 0 {
+            dir.make_self_private().on(Op::Permit, dir)?;
         }
     }
     let user = rustix::process::geteuid().as_raw();

@@ -70,9 +70,9 @@ pub(super) fn mend(place: &Place, away: impl Fn(&OsDir, &str) -> Result<()>) -> 
         return Ok(());
     };
     let user = rustix::process::geteuid().as_raw();
-    let own = dir.inspect_self().at(Op::Inspect, &dir, "")?;
+    let own = dir.inspect_self().on(Op::Inspect, &dir)?;
     if own.user == user && own.mode & 0o077 != 0 {
-        dir.make_self_private().at(Op::Permit, &dir, "")?;
+        dir.make_self_private().on(Op::Permit, &dir)?;
     }
     for (name, _) in foreign(&dir)? {
         away(&dir, &name)?;
