@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{Error, Exhaustion, Result};
+use crate::error::{Exhaustion, Result};
 use crate::index::{PortSet, next_available, present};
-use crate::net::{Availability, probe};
+use crate::net::{Availability, availability};
 use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::protocol::{Picker, Rejection};
@@ -134,7 +134,7 @@ impl Picker for RangePicker<'_> {
             // The holder had it: what uses it is most likely the holder's own server.
             return Ok(Availability::Free);
         }
-        let answer = probe(port).map_err(|error| Error::bind(None, port, error))?;
+        let answer = availability(port)?;
         if answer == Availability::Free {
             // Earlier than the commit, so that no kill leaves the turn behind.
             self.place.turn().advance(self.last, port, self.range);

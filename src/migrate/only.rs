@@ -7,7 +7,8 @@ use crate::protocol::{Picker, Rejection};
 
 /// Picks one port, whatever uses it: a project's own server, most likely.
 pub(crate) struct Only<'a> {
-    port: Option<Port>,
+    port: Port,
+    is_tried: bool,
     still: Box<dyn FnMut() -> Result<bool> + 'a>,
     outdated: bool,
 }
@@ -20,10 +21,15 @@ impl<'a> Only<'a> {
     /// `still` is asked when the port is claimed and not yet committed.
     pub(crate) fn if_still(port: Port, still: impl FnMut() -> Result<bool> + 'a) -> Only<'a> {
         Only {
-            port: Some(port),
+            port,
+            is_tried: false,
             still: Box::new(still),
             outdated: false,
         }
+    }
+
+    pub(crate) fn port(&self) -> Port {
+        self.port
     }
 
     pub(super) fn is_outdated(&self) -> bool {
@@ -33,7 +39,8 @@ impl<'a> Only<'a> {
 
 impl Picker for Only<'_> {
     fn next(&mut self) -> Result<Option<Port>> {
-        Ok(self.port.take())
+        let is_tried = std::mem::replace(&mut self.is_tried, true);
+        Ok((!is_tried).then_some(self.port))
     }
 
     fn rejected(&mut self, _: Port, _: Rejection) {}

@@ -9,4 +9,4 @@ pub(crate) use ephemeral::ephemeral_range;
 pub use listeners::Listener;
 pub(crate) use listeners::listeners;
 pub use probe::Availability;
-pub(crate) use probe::{listen, probe};
+pub(crate) use probe::{availability, is_free, listen, probe};

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
+use crate::error::{Error, Result};
 use crate::port::Port;
 
 /// Whether a program may bind a TCP port on every address of this machine.
@@ -115,6 +116,16 @@ enum Refusal {
 /// IPv6.
 pub(crate) fn probe(port: Port) -> io::Result<Availability> {
     judge(PLACES, |place| try_bind(place, port))
+}
+
+/// As [`probe`]; its error names the port.
+pub(crate) fn availability(port: Port) -> Result<Availability> {
+    probe(port).map_err(|error| Error::bind(None, port, error))
+}
+
+/// Returns whether a program may bind `port` on every address.
+pub(crate) fn is_free(port: Port) -> Result<bool> {
+    Ok(availability(port)? == Availability::Free)
 }
 
 /// Binds the `places` one after the other and says what comes of it.

@@ -1,6 +1,6 @@
 //! Blocks: ports in a row, one claim for each, under one name.
 
-use super::search::{Wanted, drafts, look_all};
+use super::search::{drafts, look_all, wanted};
 use super::terms::reclaim_all;
 use super::{Registry, Request};
 use crate::claim::Claim;
@@ -144,8 +144,7 @@ impl Registry {
                     continue;
                 }
                 let requests = in_a_row(members, row.first(), IsProbed::All)?;
-                let pick =
-                    |at: usize| Ok(Wanted::new(requests[at].port.unwrap_or(row.first()), true));
+                let pick = |at: usize| Ok(wanted(requests[at].port.unwrap_or(row.first()), true));
                 let accept = |at: usize, record: &Record| requests[at].check_existing(record);
                 let seen = look_all(place, members)?;
                 let quarantine = || place.quarantine();
@@ -154,8 +153,8 @@ impl Registry {
                         place.turn().advance(last, row.last(), range);
                         return Ok(self.claims(acquired));
                     }
-                    Err(wanted) => {
-                        taken.insert(wanted.port());
+                    Err(only) => {
+                        taken.insert(only.port());
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Leases, as the registry gives and lists them.
 
-use super::search::{Found, Pick, Wanted, search};
+use super::search::{Found, Pick, search, wanted};
 use super::{Registry, Request};
 use crate::claim::Lease;
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ impl Registry {
         let is_ours = |_: &Record| false;
         let found = search(place, is_ours, || {
             let mut pick = if let Some(port) = request.port {
-                Pick::Only(Wanted::new(port, true))
+                Pick::Only(wanted(port, true))
             } else {
                 let (spared, excluded) = (file.spared(), self.excluded(request));
                 Pick::Range(RangePicker::new(

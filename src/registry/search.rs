@@ -7,7 +7,7 @@ use crate::fs::Dir;
 use crate::fs::whereabouts::device;
 use crate::index::PortSet;
 use crate::migrate::{Adopted, Only};
-use crate::net::{Availability, probe};
+use crate::net::{Availability, is_free};
 use crate::pick::RangePicker;
 use crate::place::Place;
 use crate::port::{Port, PortRange};
@@ -25,44 +25,13 @@ const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
 /// this moment, or cannot be read and stays.
 const LOOKS_MAX: u32 = 3;
 
-/// The one port that is wanted.
-pub(super) struct Wanted {
-    port: Port,
-    only: Only<'static>,
-}
-
-impl Wanted {
-    pub(super) fn new(port: Port, is_probed: bool) -> Wanted {
-        let only = if is_probed {
-            Only::if_still(port, move || is_free(port))
-        } else {
-            Only::new(port)
-        };
-        Wanted { port, only }
+/// Picks a port that is wanted; where it is probed, only if it is free.
+pub(super) fn wanted(port: Port, is_probed: bool) -> Only<'static> {
+    if is_probed {
+        Only::if_still(port, move || is_free(port))
+    } else {
+        Only::new(port)
     }
-
-    pub(super) fn port(&self) -> Port {
-        self.port
-    }
-}
-
-impl Picker for Wanted {
-    fn next(&mut self) -> Result<Option<Port>> {
-        self.only.next()
-    }
-
-    fn rejected(&mut self, _: Port, _: Rejection) {}
-
-    fn prefer(&mut self, _: Port) {}
-
-    fn availability(&mut self, port: Port) -> Result<Availability> {
-        self.only.availability(port)
-    }
-}
-
-fn is_free(port: Port) -> Result<bool> {
-    let answer = probe(port).map_err(|error| Error::bind(None, port, error))?;
-    Ok(answer == Availability::Free)
 }
 
 /// What a search came to.
@@ -74,14 +43,14 @@ pub(super) enum Found<'a, T> {
 
 /// What one request tries.
 pub(super) enum Pick<'a> {
-    Only(Wanted),
+    Only(Only<'static>),
     Range(RangePicker<'a>),
 }
 
 impl Picker for Pick<'_> {
     fn next(&mut self) -> Result<Option<Port>> {
         match self {
-            Pick::Only(wanted) => wanted.next(),
+            Pick::Only(only) => only.next(),
             Pick::Range(picker) => picker.next(),
         }
     }
@@ -100,7 +69,7 @@ impl Picker for Pick<'_> {
 
     fn availability(&mut self, port: Port) -> Result<Availability> {
         match self {
-            Pick::Only(wanted) => wanted.availability(port),
+            Pick::Only(only) => only.availability(port),
             Pick::Range(picker) => picker.availability(port),
         }
     }
@@ -135,7 +104,7 @@ impl Registry {
                 let request: &Request = &requests[at];
                 let range = request.range.unwrap_or(self.range());
                 if let Some(port) = request.port {
-                    return Ok(Pick::Only(Wanted::new(port, request.is_probed)));
+                    return Ok(Pick::Only(wanted(port, request.is_probed)));
                 }
                 let excluded = self.excluded(request);
                 let spared = spared.clone();
@@ -183,12 +152,13 @@ pub(super) fn search<'a, T>(
     is_ours: impl Fn(&Record) -> bool,
     mut once: impl FnMut() -> Result<Found<'a, T>>,
 ) -> Result<T> {
-    let (mut looks, mut wanted) = (0, None);
+    let (mut looks, mut only) = (0, None);
     for round in 0..=EXHAUSTED_ROUNDS_MAX {
         match once()? {
             Found::This(found) => return Ok(found),
-            Found::Exhausted(Pick::Only(Wanted { port, .. })) => {
-                wanted = Some(port);
+            Found::Exhausted(Pick::Only(picker)) => {
+                let port = picker.port();
+                only = Some(port);
                 if !clear(place, port, &is_ours, round, &mut looks)? {
                     break;
                 }
@@ -209,7 +179,7 @@ pub(super) fn search<'a, T>(
             }
         }
     }
-    Err(match wanted {
+    Err(match only {
         Some(port) => Error::taken(port, None),
         None => Error::contended(place.store.ports.path()),
     })

@@ -10,9 +10,8 @@ use crate::claim::Claim;
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::index::present;
-use crate::net::{Availability, probe};
+use crate::net::is_free;
 use crate::place::Place;
-use crate::port::Port;
 use crate::protocol::{Context, ROUNDS_MAX, committed, pause, read_claim, release_ended};
 use crate::record::{Record, claim_name};
 use crate::term::Term;
@@ -158,12 +157,7 @@ fn has_ended(place: &Place, record: &Record) -> Result<bool> {
         Term::Ttl(_) => expires(place, record)?.is_some_and(|end| end <= now()),
         Term::Owner(owner) => owner.is_dead(),
     };
-    Ok(is_over && is_unused(record.port())?)
-}
-
-fn is_unused(port: Port) -> Result<bool> {
-    let answer = probe(port).map_err(|error| Error::bind(None, port, error))?;
-    Ok(answer == Availability::Free)
+    Ok(is_over && is_free(record.port())?)
 }
 
 /// Takes a claim away whose term has ended, and returns whether it did. Not where there are no

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Registry;
 use super::search::ports_of;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::{self, PortSet, next_available, present};
 use crate::migrate;
-use crate::net::{Availability, probe};
+use crate::net::{Availability, availability};
 use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::protocol::{committed, is_lease, leased, read_held};
@@ -244,7 +244,7 @@ impl Registry {
                 && present(&place.store.ports)?.contains(port)
                 && !is_lease(&place.store, port)?;
         }
-        let availability = probe(port).map_err(|error| Error::bind(None, port, error))?;
+        let availability = availability(port)?;
         Ok(PortState {
             claim,
             unsettled,
