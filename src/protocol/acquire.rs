@@ -11,7 +11,7 @@ use crate::project::Holder;
 use crate::record::{Draft, LEN_MAX, Record};
 
 use super::claim::{Attempt, Committed, Pending, claim, withdraw_dangling};
-use super::lookup::hidden;
+use super::lookup::{carries, hidden};
 use super::mark::Mark;
 use super::sweep::sweep_port;
 use super::withdraw::{Aside, Withdrawal, withdraw};
@@ -344,7 +344,7 @@ pub(crate) fn make_durable<D: Dir>(
                     }
                     read => read.at(Op::Read, dir, name)?,
                 };
-                if !Record::decode(&bytes).is_ok_and(|there| there.nonce() == record.nonce()) {
+                if !carries(&bytes, record.nonce()) {
                     return Ok(());
                 }
                 dir.sync_file(&file).at(Op::Sync, dir, name)?;

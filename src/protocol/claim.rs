@@ -9,7 +9,7 @@ use crate::port::Port;
 use crate::record::{Draft, LEN_MAX, Nonce, Record, claim_name};
 use crate::term::Term;
 
-use super::lookup::{hidden, is_claimed, read_claim, read_record};
+use super::lookup::{carries, hidden, is_claimed, read_claim, read_record};
 use super::withdraw::{Aside, Withdrawal, withdraw};
 use super::{Context, ROUNDS_MAX, Store, pause};
 
@@ -271,7 +271,7 @@ pub(super) fn publish<D: Dir>(
 pub(crate) fn withdraw_dangling<D: Dir>(store: &Store<D>, commit: &Record) -> Result<Withdrawal> {
     let key = commit.holder().key();
     withdraw(&store.projects, key, LEN_MAX, &Aside::Nowhere, |bytes| {
-        let is_it = Record::decode(bytes).is_ok_and(|there| there.nonce() == commit.nonce());
+        let is_it = carries(bytes, commit.nonce());
         Ok(is_it && is_claimed(store, commit, bytes)? == Some(false))
     })
 }
@@ -284,6 +284,6 @@ pub(super) fn withdraw_record<D: Dir>(
     aside: &Aside<'_, D>,
 ) -> Result<Withdrawal> {
     withdraw(dir, name, LEN_MAX, aside, |bytes| {
-        Ok(Record::decode(bytes).is_ok_and(|there| there.nonce() == record.nonce()))
+        Ok(carries(bytes, record.nonce()))
     })
 }

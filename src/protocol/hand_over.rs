@@ -21,6 +21,7 @@ use crate::fs::Dir;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 
 use super::claim::{Published, publish};
+use super::lookup::carries;
 use super::mark::Mark;
 use super::{Context, Store, pause};
 
@@ -259,8 +260,7 @@ fn lock<'a, D: Dir>(dir: &'a D, name: &str, nonce: Nonce) -> Result<Option<Locke
     let bytes = dir
         .read_file(&locked.file, LEN_MAX)
         .at(Op::Read, dir, name)?;
-    let is_it = Record::decode(&bytes).is_ok_and(|there| there.nonce() == nonce);
-    Ok(is_it.then_some(locked))
+    Ok(carries(&bytes, nonce).then_some(locked))
 }
 
 /// A file in `staging/`. Its lock says that it is not a killed process's.

@@ -6,7 +6,7 @@ use crate::error::{Corruption, Error, Op, Result};
 use crate::fs::Dir;
 use crate::port::Port;
 use crate::project::Holder;
-use crate::record::{LEN_MAX, Record, claim_name};
+use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 
 use super::{Context, Store};
 
@@ -67,6 +67,11 @@ pub(crate) fn read_claim<D: Dir>(
 ) -> Result<Option<Result<Record, Corruption>>> {
     let record = read_record(&store.ports, &claim_name(port))?;
     Ok(record.map(|record| record.and_then(|record| check_port(record, port))))
+}
+
+/// Returns whether these bytes are a record with this nonce.
+pub(super) fn carries(bytes: &[u8], nonce: Nonce) -> bool {
+    Record::decode(bytes).is_ok_and(|record| record.nonce() == nonce)
 }
 
 pub(super) fn check_port(record: Record, port: Port) -> Result<Record, Corruption> {
@@ -148,9 +153,7 @@ pub(super) fn is_claimed<D: Dir>(
     bytes: &[u8],
 ) -> Result<Option<bool>> {
     let name = claim_name(commit.port());
-    let is_same = |claim: &[u8]| {
-        claim == bytes || Record::decode(claim).is_ok_and(|it| it.nonce() == commit.nonce())
-    };
+    let is_same = |claim: &[u8]| claim == bytes || carries(claim, commit.nonce());
     match store.ports.read(&name, LEN_MAX) {
         Ok(claim) => Ok(Some(is_same(&claim))),
         Err(error) => match error.kind() {

@@ -23,6 +23,7 @@ use crate::port::Port;
 use crate::record::{Nonce, claim_name};
 
 use super::lookup::is_committed;
+use super::withdraw::remove_spare;
 use super::{Context, Store, read_claim};
 
 /// How often a refresh starts again because changes went on meanwhile. Each further round
@@ -335,16 +336,9 @@ fn refresh_locked<D: Dir>(
 }
 
 fn remove<D: Dir>(dir: &D, marks: &[Marked]) -> Result<()> {
-    for mark in marks {
-        match dir.remove(&mark.name) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // Somebody's: a repair moves it aside.
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {}
-            Err(error) => return Err(error).at(Op::Remove, dir, &mark.name),
-        }
-    }
-    Ok(())
+    marks
+        .iter()
+        .try_for_each(|mark| remove_spare(dir, &mark.name))
 }
 
 /// Opens the lock file, and creates it where it is missing. It is never removed: two

@@ -6,7 +6,7 @@ use crate::project::Holder;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name};
 
 use super::claim::{withdraw_dangling, withdraw_record};
-use super::lookup::hidden;
+use super::lookup::{carries, hidden};
 use super::mark::Mark;
 use super::withdraw::{Aside, Withdrawal, take_out, withdraw};
 use super::{Lookup, ROUNDS_MAX, Store, lookup, pause};
@@ -103,10 +103,7 @@ pub(crate) fn release_ended<D: Dir>(
 ) -> Result<bool> {
     let (dir, name) = (&store.ports, claim_name(record.port()));
     let mark = Mark::changed(store, record.port())?;
-    let is_meant = |bytes: &[u8]| {
-        let is_it = Record::decode(bytes).is_ok_and(|there| there.nonce() == record.nonce());
-        Ok(is_it && has_ended()?)
-    };
+    let is_meant = |bytes: &[u8]| Ok(carries(bytes, record.nonce()) && has_ended()?);
     let taken = withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, is_meant);
     if !matches!(taken, Ok(Withdrawal::Done)) {
         mark.finish();

@@ -6,7 +6,7 @@ use crate::port::Port;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name, claim_port};
 
 use super::lookup::{check_port, is_committed, read_claim, read_record};
-use super::withdraw::{Aside, Withdrawal, withdraw};
+use super::withdraw::{Aside, Withdrawal, remove_spare, withdraw};
 use super::{Context, Store, hand_over};
 
 /// What a sweep did with one port's claim.
@@ -143,13 +143,7 @@ pub(crate) fn sweep_staging<D: Dir>(store: &Store<D>) -> Result<()> {
             None => false,
         };
         if !alive {
-            match dir.remove(&name) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                // Somebody's: a repair moves it aside.
-                Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {}
-                Err(error) => return Err(error).at(Op::Remove, dir, &name),
-            }
+            remove_spare(dir, &name)?;
         }
     }
     Ok(())

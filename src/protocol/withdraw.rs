@@ -100,6 +100,17 @@ pub(super) fn take_out<D: Dir>(dir: &D, name: &str, aside: &Aside<'_, D>) -> Res
     }
 }
 
+/// Removes a name that nobody needs any more, whatever has become of it.
+pub(super) fn remove_spare<D: Dir>(dir: &D, name: &str) -> Result<()> {
+    match dir.remove(name) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        // Somebody's: a repair moves it aside.
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => Ok(()),
+        Err(error) => Err(error).at(Op::Remove, dir, name),
+    }
+}
+
 /// Moves a file to `to` and never over another one.
 pub(crate) fn set_aside<D: Dir>(dir: &D, name: &str, to: &D) -> Result<Withdrawal> {
     for number in 0..NUMBERS_MAX {
