@@ -57,10 +57,9 @@ pub struct Error(Box<Inner>);
 pub enum ErrorKind {
     /// Every port of the range is claimed, in use, or closed to this user.
     Exhausted,
-    /// The port that was asked for has a claim already, or the holder has another port.
-    /// [`Error::port`] is the port that stands in the way.
+    /// The port that was asked for is another holder's, or a program uses it.
     Taken,
-    /// The project has another port, which it keeps until that is released.
+    /// The holder has another port, which it keeps until that is released. [`Error::held`] tells it.
     HasAnother,
     /// The claim that was to be released is not there any more.
     Superseded,
@@ -224,8 +223,7 @@ impl Error {
         }
     }
 
-    /// Returns the file or directory that the failure is about. For a socket that could not be
-    /// bound it is no path, but tells address and port in words.
+    /// Returns the file or directory that the failure is about.
     ///
     /// ```
     /// let error = portclaim::Registry::open("/dev/null").unwrap_err();
@@ -242,8 +240,8 @@ impl Error {
         }
     }
 
-    /// Returns the record of the claim that stands in the way ([`ErrorKind::Taken`]): another
-    /// holder's, or the same holder's of another port. `None` where it is not committed.
+    /// Returns the record of the claim that stands in the way ([`ErrorKind::Taken`]). `None` where a
+    /// program is, or a claim that is not committed.
     ///
     /// ```
     /// # use portclaim::{Holder, ProjectPath, Registry, Request};
@@ -263,7 +261,19 @@ impl Error {
         }
     }
 
-    /// Returns the record of the port that the project has, where it was to be given another.
+    /// Returns the record of the port that the holder has, where it was to be given another
+    /// ([`ErrorKind::HasAnother`]).
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
+    /// let record = registry.claim(&Request::new(shop.clone()))?.keep();
+    /// let another = Request::new(shop).port("20000".parse()?);
+    /// assert_eq!(registry.claim(&another).unwrap_err().held(), Some(&record));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn held(&self) -> Option<&Record> {
         match &*self.0 {
