@@ -91,13 +91,9 @@ impl Registry {
             projects: &projects,
         };
         let mut released = Vec::new();
-        for record in self.records()? {
-            let record = match record {
-                Ok(record) => record,
-                // No record: a sweep puts it aside, or a person has to look at it.
-                Err(error) if error.kind() == ErrorKind::Corrupt => continue,
-                Err(error) => return Err(error),
-            };
+        // What cannot be read, a sweep puts aside, or a person has to look at it.
+        for record in self.records()?.readable() {
+            let record = record?;
             if let Released::Done(record) = release(
                 &place.store,
                 record.holder(),

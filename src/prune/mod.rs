@@ -195,15 +195,10 @@ impl Registry {
     /// Returns what the projects hold. A claim that cannot be read is passed over.
     fn projects(&self) -> Result<BTreeMap<ProjectPath, Vec<Record>>> {
         let mut projects: BTreeMap<ProjectPath, Vec<Record>> = BTreeMap::new();
-        for record in self.records()? {
-            match record {
-                Ok(record) => {
-                    let project = record.project().clone();
-                    projects.entry(project).or_default().push(record);
-                }
-                Err(error) if error.kind() == ErrorKind::Corrupt => {}
-                Err(error) => return Err(error),
-            }
+        for record in self.records()?.readable() {
+            let record = record?;
+            let project = record.project().clone();
+            projects.entry(project).or_default().push(record);
         }
         Ok(projects)
     }

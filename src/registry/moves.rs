@@ -1,7 +1,7 @@
 //! A project that moves takes its ports along.
 
 use super::Registry;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::fs::whereabouts::device;
 use crate::place::Place;
@@ -123,16 +123,10 @@ impl Registry {
 
     /// Returns the records of a project. One that is damaged is passed over: whose it is is not known.
     fn records_of(&self, project: &ProjectPath) -> Result<Vec<Record>> {
-        let mut records = Vec::new();
-        for record in self.records()? {
-            match record {
-                Ok(record) if record.project() == project => records.push(record),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(records)
+        let is_other =
+            |record: &Result<Record>| matches!(record, Ok(record) if record.project() != project);
+        let records = self.records()?.readable();
+        records.filter(|record| !is_other(record)).collect()
     }
 }
 

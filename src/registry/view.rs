@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Registry;
 use super::search::ports_of;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::index::{self, PortSet, next_available, present};
 use crate::migrate;
 use crate::net::{Availability, availability};
@@ -268,6 +268,13 @@ pub struct Records<'a> {
     pub(super) ports: std::vec::IntoIter<Port>,
     /// Those of the ports that are no claims; see [`Look`](super::look::Look).
     pub(super) unadopted: BTreeMap<Port, Record>,
+}
+
+impl<'a> Records<'a> {
+    /// Passes over the claims that cannot be read.
+    pub(crate) fn readable(self) -> impl Iterator<Item = Result<Record>> + use<'a> {
+        self.filter(|record| !matches!(record, Err(error) if error.kind() == ErrorKind::Corrupt))
+    }
 }
 
 impl Iterator for Records<'_> {
