@@ -18,6 +18,9 @@ use crate::protocol::{Context, Lookup, lookup, marks, read_claim, read_record};
 use crate::record::{Record, SUFFIX, claim_name, claim_port};
 use crate::registry::Registry;
 
+/// What is found where a name is not one that portclaim gives.
+const NOT_OURS: &str = "it is not portclaim's";
+
 /// Runs all checks, in the order in which findings are listed.
 pub(super) fn all(registry: &Registry, report: &mut Report) -> Result<()> {
     check_range(registry, report);
@@ -132,39 +135,89 @@ pub(super) fn inspect(dir: &OsDir, name: &str) -> Result<Option<Meta>> {
     dir.inspect(name).at(Op::Inspect, dir, name)
 }
 
+/// Returns what is not portclaim's, or stands in the place of its files, and why; `cannot` is what
+/// portclaim then cannot do.
+pub(super) fn foreign(
+    dir: &OsDir,
+    is_own: impl Fn(&str) -> bool,
+    cannot: &str,
+) -> Result<Vec<(String, String)>> {
+    let mut foreign = Vec::new();
+    for name in names(dir)? {
+        if !is_own(&name) {
+            // Not looked at: its name may not be UTF-8, and then it is not this one.
+            foreign.push((name, NOT_OURS.to_owned()));
+        } else if let Some(meta) = inspect(dir, &name)?
+            && !meta.is_file
+        {
+            foreign.push((name, format!("{}: portclaim {cannot}", kind_of(meta))));
+        }
+    }
+    Ok(foreign)
+}
+
+/// Looks at what lies under a name, whatever it says. `None` where that is no file of portclaim's.
+fn look_at(
+    dir: &OsDir,
+    name: &str,
+    is_own: bool,
+    damaged: FindingKind,
+    report: &mut Report,
+) -> Result<Option<(Utf8PathBuf, Meta)>> {
+    let path = dir.path().join(name);
+    if !is_own {
+        // Not looked at: its name may not be UTF-8, and then it is not this one.
+        if name != ESTABLISHED {
+            report.add(FindingKind::ForeignFile, path, NOT_OURS);
+        }
+        return Ok(None);
+    }
+    let Some(meta) = inspect(dir, name)? else {
+        return Ok(None);
+    };
+    if !meta.is_file {
+        let detail = format!("{}: {}", kind_of(meta), Corruption::NotAFile);
+        report.add(damaged, path, detail);
+        return Ok(None);
+    }
+    check_meta(path.clone(), meta, 0o600, report);
+    Ok(Some((path, meta)))
+}
+
+/// Tells of a file that cannot be read as a record.
+fn tell_damage(
+    (path, meta): (Utf8PathBuf, Meta),
+    damage: &Corruption,
+    damaged: FindingKind,
+    report: &mut Report,
+) {
+    match damage {
+        Corruption::Denied => check_denied(path, meta, report),
+        Corruption::NewerFormat(_) => {
+            report.add(FindingKind::LaterFormat, path, damage.to_string());
+        }
+        _ => report.add(damaged, path, damage.to_string()),
+    }
+}
+
 fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
     let dir = &place.store.ports;
+    let damaged = FindingKind::DamagedClaim;
     for name in names(dir)? {
-        let path = dir.path().join(&name);
-        let Some(port) = claim_port(&name) else {
-            // Not looked at: its name may not be UTF-8, and then it is not this one.
-            if name != ESTABLISHED {
-                report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
-            }
+        let port = claim_port(&name);
+        let looked = look_at(dir, &name, port.is_some(), damaged, report)?;
+        let (Some(file), Some(port)) = (looked, port) else {
             continue;
         };
-        let Some(meta) = inspect(dir, &name)? else {
-            continue;
-        };
-        if !meta.is_file {
-            report.add(
-                FindingKind::DamagedClaim,
-                path,
-                format!("{}: {}", kind_of(meta), Corruption::NotAFile),
-            );
-            continue;
-        }
-        check_meta(path.clone(), meta, 0o600, report);
         match read_claim(&place.store, port)? {
-            Some(Err(Corruption::Denied)) => check_denied(path, meta, report),
-            Some(Err(Corruption::NewerFormat(format))) => {
-                let detail = Corruption::NewerFormat(format).to_string();
-                report.add(FindingKind::LaterFormat, path, detail);
+            None => {}
+            Some(Err(damage)) => {
+                let is_told = matches!(damage, Corruption::Denied | Corruption::NewerFormat(_))
+                    || !is_busy(dir, &name)?;
+                if is_told {
+                    tell_damage(file, &damage, damaged, report);
+                }
             }
-            Some(Err(damage)) if !is_busy(dir, &name)? => {
-                report.add(FindingKind::DamagedClaim, path, damage.to_string());
-            }
-            Some(Err(_)) | None => {}
             Some(Ok(record)) => {
                 // A lease that has ended waits for whoever wants its port.
                 if !record.is_lease()
@@ -173,7 +226,7 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
                 {
                     report.add(
                         FindingKind::Orphan,
-                        path,
+                        file.0,
                         format!("the claim of {} is not committed: {why}", record.project()),
                     );
                 }
@@ -183,7 +236,7 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn kind_of(meta: Meta) -> &'static str {
+fn kind_of(meta: Meta) -> &'static str {
     if meta.is_dir {
         "a directory"
     } else if meta.is_link {
@@ -242,45 +295,22 @@ pub(super) fn commit_damage(place: &Place, name: &str) -> Result<Option<Corrupti
 
 fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
     let dir = &place.store.projects;
+    let damaged = FindingKind::DamagedCommit;
     for name in names(dir)? {
-        let path = dir.path().join(&name);
-        if !is_key(&name) {
-            if name != ESTABLISHED {
-                report.add(FindingKind::ForeignFile, path, "it is not portclaim's");
-            }
-            continue;
-        }
-        let Some(meta) = inspect(dir, &name)? else {
+        let Some(file) = look_at(dir, &name, is_key(&name), damaged, report)? else {
             continue;
         };
-        if !meta.is_file {
-            report.add(
-                FindingKind::DamagedCommit,
-                path,
-                format!("{}: {}", kind_of(meta), Corruption::NotAFile),
+        if let Some(damage) = commit_damage(place, &name)? {
+            tell_damage(file, &damage, damaged, report);
+        } else if let Some(Ok(record)) = read_record(dir, &name)?
+            && let Some(record) = dangling(place, record.holder())?
+        {
+            let detail = format!(
+                "port {} of {} has no such claim any more",
+                record.port(),
+                record.project()
             );
-            continue;
-        }
-        check_meta(path.clone(), meta, 0o600, report);
-        match commit_damage(place, &name)? {
-            Some(Corruption::Denied) => check_denied(path, meta, report),
-            Some(Corruption::NewerFormat(format)) => {
-                let detail = Corruption::NewerFormat(format).to_string();
-                report.add(FindingKind::LaterFormat, path, detail);
-            }
-            Some(damage) => report.add(FindingKind::DamagedCommit, path, damage.to_string()),
-            None => {
-                if let Some(Ok(record)) = read_record(dir, &name)?
-                    && let Some(record) = dangling(place, record.holder())?
-                {
-                    let detail = format!(
-                        "port {} of {} has no such claim any more",
-                        record.port(),
-                        record.project()
-                    );
-                    report.add(FindingKind::DanglingCommit, path, detail);
-                }
-            }
+            report.add(FindingKind::DanglingCommit, file.0, detail);
         }
     }
     Ok(())

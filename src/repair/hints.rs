@@ -1,7 +1,6 @@
 //! What lies in `index/`: marks, hints and locks. All are regular files of portclaim's own.
 
-use super::check::{inspect, kind_of, names};
-use super::{FindingKind, Report};
+use super::{FindingKind, Report, check};
 use crate::error::Result;
 use crate::fs::Dir;
 use crate::fs::os::OsDir;
@@ -23,17 +22,6 @@ pub(super) fn check(place: &Place, report: &mut Report) -> Result<()> {
 
 /// Returns the names that [`check`] finds, and why.
 pub(super) fn foreign(dir: &OsDir) -> Result<Vec<(String, String)>> {
-    let mut foreign = Vec::new();
-    for name in names(dir)? {
-        if !OWN.contains(&name.as_str()) && !is_mark(&name) {
-            // Not looked at: its name may not be UTF-8, and then it is not this one.
-            foreign.push((name, "it is not portclaim's".to_owned()));
-        } else if let Some(meta) = inspect(dir, &name)?
-            && !meta.is_file
-        {
-            let why = format!("{}: portclaim cannot keep its own there", kind_of(meta));
-            foreign.push((name, why));
-        }
-    }
-    Ok(foreign)
+    let is_own = |name: &str| OWN.contains(&name) || is_mark(name);
+    check::foreign(dir, is_own, "cannot keep its own there")
 }

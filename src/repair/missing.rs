@@ -1,7 +1,7 @@
 //! What lies in `missing/`: when directories of projects were seen missing first. Most registries
 //! have no such directory.
 
-use super::check::{check_meta, inspect, kind_of, names};
+use super::check::{self, check_meta, inspect, names};
 use super::{FindingKind, Report};
 use crate::error::{Op, Result};
 use crate::fs::Dir;
@@ -44,19 +44,7 @@ pub(super) fn check(place: &Place, report: &mut Report) -> Result<()> {
 
 /// Returns what is not portclaim's, or stands in the place of its files, and why.
 fn foreign(dir: &OsDir) -> Result<Vec<(String, String)>> {
-    let mut foreign = Vec::new();
-    for name in names(dir)? {
-        if !is_sighting(&name) {
-            // Not looked at: its name may not be UTF-8, and then it is not this one.
-            foreign.push((name, "it is not portclaim's".to_owned()));
-        } else if let Some(meta) = inspect(dir, &name)?
-            && !meta.is_file
-        {
-            let why = format!("{}: portclaim cannot note anything there", kind_of(meta));
-            foreign.push((name, why));
-        }
-    }
-    Ok(foreign)
+    check::foreign(dir, is_sighting, "cannot note anything there")
 }
 
 /// Mends what [`check`] finds; `away` moves a file out of a directory.

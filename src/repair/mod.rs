@@ -117,6 +117,13 @@ pub struct Finding {
     pub fixed: bool,
 }
 
+impl Finding {
+    /// Returns whether both tell of one thing, whatever is wrong with it now.
+    fn is_same(&self, other: &Finding) -> bool {
+        self.kind == other.kind && self.path == other.path
+    }
+}
+
 /// What a check or a repair found.
 ///
 /// # Examples
@@ -236,18 +243,11 @@ impl Registry {
         crate::index::remove_staged(&place.store.staging)?;
         let after = self.check()?;
         for finding in &mut report.findings {
-            finding.fixed = !after
-                .findings
-                .iter()
-                .any(|left| left.kind == finding.kind && left.path == finding.path);
+            finding.fixed = !after.findings.iter().any(|left| left.is_same(finding));
         }
         // What the repair itself met: a port that somebody took meanwhile.
         for left in after.findings {
-            if !report
-                .findings
-                .iter()
-                .any(|finding| finding.kind == left.kind && finding.path == left.path)
-            {
+            if !report.findings.iter().any(|before| before.is_same(&left)) {
                 report.findings.push(left);
             }
         }
