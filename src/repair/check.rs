@@ -4,17 +4,16 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use super::{FindingKind, Report, hints, missing};
+use super::{FindingKind, Report, hints, missing, registry_file};
 use crate::error::{Corruption, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
-use crate::index::{self, Document, IndexFile, Loaded};
 use crate::migrate::ESTABLISHED;
 use crate::net::ephemeral_range;
-use crate::place::{Place, open_root};
+use crate::place::Place;
 use crate::port::Port;
 use crate::project::{Holder, hex};
-use crate::protocol::{Context, Lookup, lookup, marks, read_claim, read_record};
+use crate::protocol::{Context, Lookup, lookup, read_claim, read_record};
 use crate::record::{Record, SUFFIX, claim_name, claim_port};
 use crate::registry::Registry;
 
@@ -25,7 +24,7 @@ const NOT_OURS: &str = "it is not portclaim's";
 pub(super) fn all(registry: &Registry, report: &mut Report) -> Result<()> {
     check_range(registry, report);
     let Some(place) = registry.place()? else {
-        return check_file_alone(registry, report);
+        return registry_file::check_alone(registry, report);
     };
     check_filesystem(place, report);
     check_dirs(place, report)?;
@@ -34,29 +33,7 @@ pub(super) fn all(registry: &Registry, report: &mut Report) -> Result<()> {
     check_staging(place, report)?;
     hints::check(place, report)?;
     missing::check(place, report)?;
-    check_index(registry, place, report)
-}
-
-/// Where there is a registry file and not all of the directories.
-fn check_file_alone(registry: &Registry, report: &mut Report) -> Result<()> {
-    let Some(root) = open_root(registry.root())? else {
-        return Ok(());
-    };
-    let file = IndexFile {
-        root: &root,
-        name: registry.file_name(),
-    };
-    let path = registry.index_path();
-    match file.load()? {
-        Loaded::Missing => {}
-        Loaded::Damaged(damage, _) => {
-            report.add(FindingKind::DamagedIndex, path, damage.to_string());
-        }
-        Loaded::Sound(document, _) => {
-            report.add(FindingKind::StaleIndex, path, not_taken_over(&document));
-        }
-    }
-    Ok(())
+    registry_file::check(registry, place, report)
 }
 
 fn check_range(registry: &Registry, report: &mut Report) {
@@ -346,54 +323,4 @@ fn check_staging(place: &Place, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn check_index(registry: &Registry, place: &Place, report: &mut Report) -> Result<()> {
-    let path = registry.index_path();
-    let file = IndexFile {
-        root: &place.root,
-        name: registry.file_name(),
-    };
-    let document = match file.load()? {
-        Loaded::Missing => {
-            if !index::present(&place.store.ports)?.is_empty() {
-                report.add(FindingKind::StaleIndex, path, "it does not exist");
-            }
-            return Ok(());
-        }
-        Loaded::Damaged(damage, _) => {
-            report.add(FindingKind::DamagedIndex, path, damage.to_string());
-            return Ok(());
-        }
-        Loaded::Sound(document, _) => document,
-    };
-    for kept in document.kept() {
-        report.add(
-            FindingKind::UnusableEntry,
-            path.clone(),
-            format!("the entry {} is no claim: {}", kept.key, kept.why),
-        );
-    }
-    let marked = marks(&place.store.index)?;
-    let mut expected = document.clone();
-    let turn = (None, registry.range());
-    index::update_fully(&mut expected, &place.store, &marked, turn)?;
-    if !document.is_ours() {
-        report.add(FindingKind::StaleIndex, path, not_taken_over(&document));
-    } else if expected != document {
-        report.add(
-            FindingKind::StaleIndex,
-            path,
-            "it does not show the claims as they are",
-        );
-    } else if !marked.is_empty() {
-        let detail = format!("{} changes were not followed by a refresh", marked.len());
-        report.add(FindingKind::StaleIndex, path, detail);
-    }
-    Ok(())
-}
-
-fn not_taken_over(document: &Document) -> String {
-    let count = document.mappings().count();
-    format!("portclaim has not taken over its {count} mappings")
 }

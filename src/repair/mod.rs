@@ -10,6 +10,7 @@ mod check;
 mod hints;
 mod mend;
 mod missing;
+mod registry_file;
 
 /// What sort of thing was found. The order is that of the list, and says nothing.
 ///
