@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::list::{name, term};
 use super::listening::{Listening, Program, describe};
-use super::projects::{Projects, records_for};
+use super::projects::Projects;
 use super::report::{Failure, Outcome, print, print_json};
 use super::settings::Settings;
 use super::text::escape;
@@ -51,8 +51,7 @@ pub(super) fn run(
     let state = registry.port_state(port)?;
     let listening = Listening::of(&|wanted| wanted == port);
     let programs = listening.programs(port);
-    let records = records_for(programs, state.claim.as_ref(), registry)?;
-    let projects = Projects::of(&records);
+    let projects = Projects::of_listeners(programs, state.claim.as_ref(), registry)?;
     // A privileged port that is in use is denied as well: only the list of listeners tells.
     let in_use = state.availability == Availability::InUse || !programs.is_empty();
     let privileged = state.availability == Availability::Denied;

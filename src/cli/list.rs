@@ -77,7 +77,7 @@ fn as_json<'a>(
     summary: Summary,
     records: &'a [Record],
     listening: &'a Listening,
-    projects: &Projects<'a>,
+    projects: &'a Projects,
 ) -> Listed<'a> {
     let row = |record: &'a Record| Row {
         port: record.port().get(),
@@ -121,7 +121,7 @@ fn heading(registry: &Registry, summary: Summary) -> String {
 
 const COLUMNS: [&str; 5] = ["PORT", "NAME", "PATH", "LISTENING", "BY"];
 
-fn cells(record: &Record, listening: &Listening, projects: &Projects<'_>) -> [String; 5] {
+fn cells(record: &Record, listening: &Listening, projects: &Projects) -> [String; 5] {
     let port = record.port();
     [
         port.to_string(),
@@ -169,7 +169,7 @@ fn owner(record: &Record) -> Option<u32> {
 
 /// For programs: one line a claim, columns separated by tabs, which names cannot contain
 /// because they are escaped.
-fn lines(records: &[Record], listening: &Listening, projects: &Projects<'_>) -> String {
+fn lines(records: &[Record], listening: &Listening, projects: &Projects) -> String {
     let mut text = COLUMNS.join("\t");
     text.push('\n');
     for record in records {
@@ -179,7 +179,7 @@ fn lines(records: &[Record], listening: &Listening, projects: &Projects<'_>) -> 
     text
 }
 
-fn table(records: &[Record], listening: &Listening, projects: &Projects<'_>) -> String {
+fn table(records: &[Record], listening: &Listening, projects: &Projects) -> String {
     if records.is_empty() {
         return "No project has a port.\n".to_owned();
     }

@@ -23,7 +23,7 @@ pub(super) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    pub(super) fn all(listeners: &'a [Listener], projects: &Projects<'a>) -> Vec<Program<'a>> {
+    pub(super) fn all(listeners: &'a [Listener], projects: &'a Projects) -> Vec<Program<'a>> {
         let program = |listener: &'a Listener| Program {
             address: listener.address.to_string(),
             pid: listener.pid,
@@ -97,7 +97,7 @@ pub(super) fn in_words(answer: Option<bool>) -> &'static str {
 pub(super) fn describe(
     listeners: &[Listener],
     claimant: Option<&ProjectPath>,
-    projects: &Projects<'_>,
+    projects: &Projects,
 ) -> String {
     let mut names: Vec<String> = Vec::new();
     for listener in listeners {

@@ -3,7 +3,7 @@
 use portclaim::{Claim, ErrorKind, Registry};
 
 use super::listening::{Listening, describe};
-use super::projects::{Projects, records_for};
+use super::projects::Projects;
 use super::report::Failure;
 
 /// Returns whether a port could not be bound because a program has it.
@@ -17,8 +17,7 @@ pub(super) fn stranger(registry: &Registry, claim: &Claim, who: &str) -> Result<
     let port = claim.port();
     let listening = Listening::of(&|wanted| wanted == port);
     let programs = listening.programs(port);
-    let records = records_for(programs, Some(claim.record()), registry)?;
-    let projects = Projects::of(&records);
+    let projects = Projects::of_listeners(programs, Some(claim.record()), registry)?;
     let by = match describe(programs, Some(claim.record().project()), &projects) {
         by if by.is_empty() => "a program that cannot be seen".to_owned(),
         by => by,

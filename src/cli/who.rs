@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::check::Holding;
 use super::list::term;
 use super::listening::{Listening, Program, directory, in_words};
-use super::projects::{Projects, records_for};
+use super::projects::Projects;
 use super::report::{Failure, Outcome, print, print_json};
 use super::settings::Settings;
 use super::text::escape;
@@ -35,8 +35,7 @@ pub(super) fn run(
         // Whoever listens on a privileged port, only the list of listeners tells.
         Availability::Denied => listening.on(port),
     };
-    let records = records_for(programs, state.claim.as_ref(), registry)?;
-    let projects = Projects::of(&records);
+    let projects = Projects::of_listeners(programs, state.claim.as_ref(), registry)?;
     let agree = agree(&state, is_in_use, programs, &projects);
     if settings.json {
         print_json(&Answer {
@@ -71,7 +70,7 @@ fn agree(
     state: &PortState,
     is_in_use: Option<bool>,
     programs: &[Listener],
-    projects: &Projects<'_>,
+    projects: &Projects,
 ) -> Option<bool> {
     if !is_in_use? {
         return Some(true);
@@ -110,7 +109,7 @@ fn claim(state: &PortState) -> Vec<Fact> {
 }
 
 /// Returns what is known of a listener.
-fn listener(listener: &Listener, projects: &Projects<'_>) -> Vec<Fact> {
+fn listener(listener: &Listener, projects: &Projects) -> Vec<Fact> {
     let known = |fact: Option<String>| fact.unwrap_or_else(|| "unknown".to_owned());
     let escaped = |text: &str| escape(text).into_owned();
     let directory = directory(listener).map(|path| {
