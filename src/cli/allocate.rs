@@ -5,8 +5,9 @@ use std::time::Duration;
 use portclaim::{Claim, ErrorKind, Owner, Port, Registry, Request, Term};
 use serde::Serialize;
 
+use super::claims::print_claims;
 use super::global::Target;
-use super::report::{Failure, Outcome, print, print_json, warning};
+use super::report::{Failure, Outcome, print, warning};
 use super::settings::Settings;
 use super::target::Holders;
 use super::text::{escape, lines};
@@ -19,11 +20,6 @@ struct Allocated<'a> {
     service: &'a str,
     /// Whether the project got the port now.
     new: bool,
-}
-
-#[derive(Serialize)]
-struct AllAllocated<'a> {
-    claims: Vec<Allocated<'a>>,
 }
 
 /// What is asked for.
@@ -61,14 +57,7 @@ pub(super) fn run(
     let claims = claim(settings, registry, &holders, wanted)?;
     warn_of_terms(&claims, wanted);
     if settings.json {
-        let mut claims: Vec<Allocated<'_>> = claims.iter().map(as_json).collect();
-        match claims.pop() {
-            Some(one) if !several => print_json(&one)?,
-            last => {
-                claims.extend(last);
-                print_json(&AllAllocated { claims })?;
-            }
-        }
+        print_claims(claims.iter().map(as_json).collect(), several)?;
     } else {
         print(&lines(claims.iter().map(Claim::port)))?;
     }

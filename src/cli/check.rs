@@ -3,7 +3,7 @@
 use portclaim::{Availability, Port, Record, Registry};
 use serde::Serialize;
 
-use super::list::{name, term};
+use super::claims::{Holding, name};
 use super::listening::{Listening, Program, describe};
 use super::projects::Projects;
 use super::report::{Failure, Outcome, print, print_json};
@@ -21,26 +21,6 @@ struct Checked<'a> {
     /// `free`, `in-use`, or `denied`: binding it needs privileges that this user does not have.
     availability: &'static str,
     listeners: Vec<Program<'a>>,
-}
-
-/// Whose a port is.
-#[derive(Serialize)]
-pub(super) struct Holding<'a> {
-    project: &'a str,
-    name: &'a str,
-    service: &'a str,
-    term: &'static str,
-}
-
-impl<'a> From<&'a Record> for Holding<'a> {
-    fn from(record: &'a Record) -> Holding<'a> {
-        Holding {
-            project: record.project().as_str(),
-            name: record.project().name(),
-            service: record.holder().service(),
-            term: term(record),
-        }
-    }
 }
 
 pub(super) fn run(

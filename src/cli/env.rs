@@ -6,9 +6,10 @@ use portclaim::{Claim, Holder, ProjectPath, Record, Registry};
 
 use super::allocate::{Wanted, claim};
 use super::args::{EnvArgs, Format};
+use super::claims::warn_of_none;
 use super::marked::replace_block;
 use super::quote::statements;
-use super::report::{Failure, Outcome, print, print_json, tell_hint, warning};
+use super::report::{Failure, Outcome, print, print_json, tell_hint};
 use super::settings::{Settings, stdout_is_terminal};
 use super::show::advice;
 use super::target::{Holders, readable};
@@ -36,7 +37,7 @@ pub(super) fn run(
         if format == Format::Json {
             print_all(format, &variables(project, &records)?)?;
         }
-        warning(&format!("{} has no port", escape(project.as_str())), None);
+        warn_of_none(project.as_str());
         tell_hint(&advice(registry, project, &Holder::new(project.clone()))?);
         return Ok(Outcome::No);
     }

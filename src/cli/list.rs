@@ -3,9 +3,9 @@
 use portclaim::{Port, Record, Registry, Summary, Term};
 use serde::Serialize;
 
+use super::claims::{name, seconds, term};
 use super::listening::{Listening, Program, describe, in_words};
 use super::projects::Projects;
-use super::renew::seconds;
 use super::report::{Failure, Outcome, print, print_json, print_styled};
 use super::settings::{Settings, stdout_is_terminal};
 use super::target::readable;
@@ -130,33 +130,6 @@ fn cells(record: &Record, listening: &Listening, projects: &Projects) -> [String
         in_words(listening.on(port)).to_owned(),
         describe(listening.programs(port), Some(record.project()), projects),
     ]
-}
-
-/// Names a holder, e.g. `shop`, `shop (web)` or `shop (web, leased)`.
-pub(super) fn name(record: &Record) -> String {
-    let name = escape(record.project().name());
-    let service = Some(record.holder().service()).filter(|service| !service.is_empty());
-    let term = match record.term() {
-        Term::Lease => Some("leased"),
-        Term::Ttl(_) => Some("for a time"),
-        Term::Owner(_) => Some("for a process"),
-        _ => None,
-    };
-    let details: Vec<&str> = service.into_iter().chain(term).collect();
-    if details.is_empty() {
-        return name.into_owned();
-    }
-    format!("{name} ({})", escape(&details.join(", ")))
-}
-
-/// The word for how long a claim holds.
-pub(super) fn term(record: &Record) -> &'static str {
-    match record.term() {
-        Term::Lease => "lease",
-        Term::Ttl(_) => "ttl",
-        Term::Owner(_) => "owner",
-        _ => "kept",
-    }
 }
 
 /// The process that a claim lives with.

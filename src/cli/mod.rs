@@ -9,6 +9,7 @@ use portclaim::{Notice, Registry};
 mod allocate;
 mod args;
 mod check;
+mod claims;
 mod config;
 mod doctor;
 mod env;

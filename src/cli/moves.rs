@@ -5,6 +5,7 @@ use std::path::Path;
 use portclaim::{ErrorKind, ProjectPath, Record, Registry};
 use serde::Serialize;
 
+use super::claims::{ServicePort, ports, warn_of_none};
 use super::report::{Failure, Outcome, print, print_json, warning};
 use super::settings::{Settings, project};
 use super::target::{known_project, readable};
@@ -14,13 +15,7 @@ use super::text::{escape, lines};
 struct Answer<'a> {
     from: &'a str,
     to: &'a str,
-    moved: Vec<Port<'a>>,
-}
-
-#[derive(Serialize)]
-struct Port<'a> {
-    port: u16,
-    service: &'a str,
+    moved: Vec<ServicePort<'a>>,
 }
 
 pub(super) fn run(
@@ -49,7 +44,7 @@ pub(super) fn run(
     })?;
     let mut answer = Outcome::Yes;
     if moved.is_empty() {
-        warning(&format!("{} has no port", escape(from.as_str())), None);
+        warn_of_none(from.as_str());
         answer = Outcome::No;
     } else if !to.exists() {
         warning(&format!("{} does not exist", escape(to.as_str())), None);
@@ -58,7 +53,7 @@ pub(super) fn run(
         print_json(&Answer {
             from: from.as_str(),
             to: to.as_str(),
-            moved: moved.iter().map(as_json).collect(),
+            moved: moved.iter().map(ServicePort::from).collect(),
         })?;
     } else {
         let (from, to) = (escape(from.as_str()), escape(to.as_str()));
@@ -74,22 +69,9 @@ pub(super) fn run(
 /// Names the ports that the new project has.
 fn occupied(to: &ProjectPath, records: &[Record]) -> String {
     let there = records.iter().filter(|record| record.project() == to);
-    let names: Vec<String> = there
-        .map(|record| match record.holder().service() {
-            "" => record.port().to_string(),
-            service => format!("{} ({service})", record.port()),
-        })
-        .collect();
     format!(
         "nothing was moved: {} has {}; portclaim remove gives back what it does not need",
         escape(to.as_str()),
-        escape(&names.join(", "))
+        ports(there)
     )
-}
-
-fn as_json(record: &Record) -> Port<'_> {
-    Port {
-        port: record.port().get(),
-        service: record.holder().service(),
-    }
 }

@@ -1,13 +1,14 @@
 //! `portclaim prune`: gives back the ports of projects whose directories were deleted.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use portclaim::{Fate, Prune, Pruned, Record, Registry};
+use portclaim::{Fate, Prune, Pruned, Registry};
 use serde::Serialize;
 
 use super::args::PruneArgs;
-use super::report::{Failure, Outcome, print, print_json, warning};
+use super::claims::{ServicePort, ports, seconds, warn_of_none};
+use super::report::{Failure, Outcome, print, print_json};
 use super::settings::Settings;
 use super::target::{known_project, readable};
 use super::text::{escape, lines};
@@ -21,7 +22,7 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct Found<'a> {
     project: &'a str,
-    ports: Vec<Port<'a>>,
+    ports: Vec<ServicePort<'a>>,
     /// `removed`, `missing` or `kept`.
     outcome: &'static str,
     /// When it was seen missing first, in seconds since 1970; `null` where that is not the outcome,
@@ -30,12 +31,6 @@ struct Found<'a> {
     /// Why it is kept.
     reason: Option<&'static str>,
     detail: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Port<'a> {
-    port: u16,
-    service: &'a str,
 }
 
 pub(super) fn run(
@@ -67,7 +62,7 @@ pub(super) fn run(
         return Ok(Outcome::Yes);
     };
     if pruned.is_empty() {
-        warning(&format!("{} has no port", escape(project.as_str())), None);
+        warn_of_none(project.as_str());
     }
     let is_removed = pruned.iter().any(|one| one.fate == Fate::Removed);
     Ok(if is_removed {
@@ -91,31 +86,18 @@ fn as_json(one: &Pruned) -> Found<'_> {
         Fate::Missing { since } => ("missing", *since, None),
         Fate::Kept(why) => ("kept", None, Some(why)),
     };
-    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Found {
         project: one.project.as_str(),
-        ports: one.records.iter().map(port).collect(),
+        ports: one.records.iter().map(ServicePort::from).collect(),
         outcome,
-        since: since.map(|time| seconds(time).as_secs()),
+        since: since.map(seconds),
         reason: why.map(portclaim::Kept::name),
         detail: why.map(ToString::to_string),
     }
 }
 
-fn port(record: &Record) -> Port<'_> {
-    Port {
-        port: record.port().get(),
-        service: record.holder().service(),
-    }
-}
-
 fn describe(one: &Pruned, args: &PruneArgs, now: SystemTime, older_than: Duration) -> String {
-    let port = |record: &Record| match record.holder().service() {
-        "" => record.port().to_string(),
-        service => format!("{} ({})", record.port(), escape(service)),
-    };
-    let ports: Vec<String> = one.records.iter().map(port).collect();
-    let what = format!("{} {}", escape(one.project.as_str()), ports.join(", "));
+    let what = format!("{} {}", escape(one.project.as_str()), ports(&one.records));
     match &one.fate {
         Fate::Removed if args.dry_run => format!("would remove {what}"),
         Fate::Removed => format!("removed {what}"),

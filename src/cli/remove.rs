@@ -3,8 +3,9 @@
 use portclaim::{Holder, Record, Registry};
 use serde::Serialize;
 
+use super::claims::{ServicePort, warn_of_none};
 use super::global::Target;
-use super::report::{Failure, Outcome, print, print_json, warning};
+use super::report::{Failure, Outcome, print, print_json};
 use super::settings::Settings;
 use super::target::Holders;
 use super::text::{escape, lines};
@@ -15,13 +16,7 @@ struct GivenBack<'a> {
     port: Option<u16>,
     project: &'a str,
     /// All of them: of a block or of several services more than one.
-    removed: Vec<Port<'a>>,
-}
-
-#[derive(Serialize)]
-struct Port<'a> {
-    port: u16,
-    service: &'a str,
+    removed: Vec<ServicePort<'a>>,
 }
 
 pub(super) fn run(
@@ -47,10 +42,7 @@ pub(super) fn run(
     for holder in &holders {
         let records = registry.release_block(holder)?;
         if records.is_empty() {
-            warning(
-                &format!("{} has no port", escape(&holder.to_string())),
-                None,
-            );
+            warn_of_none(&holder.to_string());
             answer = Outcome::No;
         }
         removed.extend(records);
@@ -59,7 +51,7 @@ pub(super) fn run(
         print_json(&GivenBack {
             port: removed.first().map(|record| record.port().get()),
             project: project.as_str(),
-            removed: removed.iter().map(as_json).collect(),
+            removed: removed.iter().map(ServicePort::from).collect(),
         })?;
     } else {
         let line = |record: &Record| {
@@ -69,11 +61,4 @@ pub(super) fn run(
         print(&lines(removed.iter().map(line)))?;
     }
     Ok(answer)
-}
-
-fn as_json(record: &Record) -> Port<'_> {
-    Port {
-        port: record.port().get(),
-        service: record.holder().service(),
-    }
 }

@@ -1,10 +1,11 @@
 //! `portclaim renew`: a port that was given for a time is given for so long from now on.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use portclaim::Registry;
 use serde::Serialize;
 
+use super::claims::seconds;
 use super::global::Target;
 use super::report::{Failure, Outcome, print, print_json, warning};
 use super::settings::Settings;
@@ -70,10 +71,4 @@ pub(super) fn run(
         print(&lines(claims.iter().map(|claim| claim.port)))?;
     }
     Ok(answer)
-}
-
-/// Returns seconds since 1970.
-pub(super) fn seconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -3,8 +3,9 @@
 use portclaim::{Holder, Port, ProjectPath, Registry};
 use serde::Serialize;
 
+use super::claims::{print_claims, warn_of_none};
 use super::global::Target;
-use super::report::{Failure, Outcome, print, print_json, tell_hint, warning};
+use super::report::{Failure, Outcome, print, tell_hint};
 use super::settings::Settings;
 use super::target::Holders;
 use super::text::{escape, lines};
@@ -16,11 +17,6 @@ struct Shown<'a> {
     project: &'a str,
     name: &'a str,
     service: &'a str,
-}
-
-#[derive(Serialize)]
-struct AllShown<'a> {
-    claims: Vec<Shown<'a>>,
 }
 
 pub(super) fn run(
@@ -39,14 +35,8 @@ pub(super) fn run(
         shown.push((holder, record.map(|record| record.port())));
     }
     if settings.json {
-        let mut claims: Vec<Shown<'_>> = shown.iter().map(as_json).collect();
-        match claims.pop() {
-            Some(one) if holders.len() == 1 => print_json(&one)?,
-            last => {
-                claims.extend(last);
-                print_json(&AllShown { claims })?;
-            }
-        }
+        let claims = shown.iter().map(as_json).collect();
+        print_claims(claims, holders.len() > 1)?;
     } else {
         let ports = shown.iter().filter_map(|(_, port)| *port);
         print(&lines(ports))?;
@@ -54,10 +44,7 @@ pub(super) fn run(
     let missing = shown.iter().filter(|(_, port)| port.is_none());
     let missing: Vec<&Holder> = missing.map(|(holder, _)| *holder).collect();
     for holder in &missing {
-        warning(
-            &format!("{} has no port", escape(&holder.to_string())),
-            None,
-        );
+        warn_of_none(&holder.to_string());
     }
     match missing.first() {
         None => return Ok(Outcome::Yes),

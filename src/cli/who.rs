@@ -3,8 +3,7 @@
 use portclaim::{Availability, Listener, Port, PortState, Registry, Term};
 use serde::Serialize;
 
-use super::check::Holding;
-use super::list::term;
+use super::claims::{Holding, term};
 use super::listening::{Listening, Program, directory, in_words};
 use super::projects::Projects;
 use super::report::{Failure, Outcome, print, print_json};
