@@ -1,15 +1,17 @@
 //! What nobody should do: each time a clear answer with the path in it, and no claim is lost.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Call, NOBODY, Test, entries, is_root, name_of, python_registry, skip};
+use crate::harness::{Call, NOBODY, Test, chmod, entries, is_root, name_of, python_registry, skip};
 
-fn chmod(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+/// Writes a file with the mode of a claim.
+fn write_private(test: &Test, path: &Path, bytes: impl AsRef<[u8]>) {
+    test.write(path, bytes);
+    chmod(path, 0o600);
 }
 
 /// Makes a FIFO, which std cannot.
@@ -223,6 +225,8 @@ fn a_registry_is_not_called_like_one_of_its_directories() {
         "staging",
         "index",
         "quarantine",
+        "missing",
+        "running",
         "backups",
     ] {
         test.args(["list", "--registry", name])
@@ -787,8 +791,7 @@ const INTRUDERS: [Intruder; 10] = [
     Intruder {
         name: "ten megabytes",
         make: |test, path| {
-            test.write(path, vec![b'x'; 10_000_000]);
-            chmod(path, 0o600);
+            write_private(test, path, vec![b'x'; 10_000_000]);
         },
         finding: ("damaged-claim", "it is longer than any record"),
         fixed: true,
@@ -796,8 +799,7 @@ const INTRUDERS: [Intruder; 10] = [
     Intruder {
         name: "bytes",
         make: |test, path| {
-            test.write(path, b"\xff\0\x1b[31m\n");
-            chmod(path, 0o600);
+            write_private(test, path, b"\xff\0\x1b[31m\n");
         },
         finding: ("damaged-claim", "it is no record: "),
         fixed: true,
@@ -805,8 +807,7 @@ const INTRUDERS: [Intruder; 10] = [
     Intruder {
         name: "nothing",
         make: |test, path| {
-            test.write(path, "");
-            chmod(path, 0o600);
+            write_private(test, path, "");
         },
         finding: ("damaged-claim", "it is empty"),
         fixed: true,
@@ -814,8 +815,11 @@ const INTRUDERS: [Intruder; 10] = [
     Intruder {
         name: "a later format",
         make: |test, path| {
-            test.write(path, "{\"format\":7,\"everything\":\"is different\"}\n");
-            chmod(path, 0o600);
+            write_private(
+                test,
+                path,
+                "{\"format\":7,\"everything\":\"is different\"}\n",
+            );
         },
         finding: ("later-format", "in format 7"),
         fixed: false,

@@ -1,13 +1,13 @@
 //! `portclaim env`: variables for other programs, and nothing from a path is executed by them.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{Test, entries, skip};
+use crate::harness::{Test, chmod, entries, skip};
 
 /// Names of directories that would run `touch pwned`, or come out as something else, if a quote
 /// were missing somewhere.
@@ -269,7 +269,7 @@ fn a_file_keeps_all_but_the_block() {
         ),
     ] {
         let path = test.write("shop/.env.local", old);
-        fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("it is ours");
+        chmod(&path, 0o640);
         write();
         assert_eq!(test.text("shop/.env.local"), new);
         let before = path.metadata().expect("it is there");

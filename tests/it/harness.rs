@@ -273,6 +273,11 @@ impl Test {
     }
 }
 
+/// Sets the permissions of a file.
+pub(crate) fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+}
+
 /// Returns the paths of what lies in a directory, sorted; none where it does not exist.
 pub(crate) fn entries(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else {
@@ -599,7 +604,7 @@ impl Test {
             return false;
         }
         for path in [self.outside(), self.home()] {
-            fs::set_permissions(path, Permissions::from_mode(0o755)).expect("it is ours");
+            chmod(path, 0o755);
         }
         let mut command = Command::new(BINARY);
         command.arg("--version").uid(user).gid(user);

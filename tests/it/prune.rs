@@ -1,12 +1,12 @@
 //! `portclaim prune`: ports of projects whose directories were deleted, and of no others.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use crate::harness::{NOBODY, Test, entries};
+use crate::harness::{NOBODY, Test, chmod, entries};
 
 /// Seen missing in two runs is enough.
 const AT_ONCE: [&str; 3] = ["prune", "--older-than", "0s"];
@@ -204,14 +204,14 @@ fn a_project_in_a_directory_that_cannot_be_read_is_kept() {
     if !test.admit(NOBODY, "an unreadable home") {
         return;
     }
-    fs::set_permissions(test.home(), Permissions::from_mode(0o777)).expect("it is ours");
+    chmod(test.home(), 0o777);
     test.mkdir("homes/a/shop");
     test.args(["allocate", "homes/a/shop"])
         .user(NOBODY)
         .any_stdout()
         .run();
     fs::remove_dir(test.path("homes/a/shop")).expect("it is empty");
-    fs::set_permissions(test.path("homes/a"), Permissions::from_mode(0o700)).expect("it is ours");
+    chmod(&test.path("homes/a"), 0o700);
     for _ in 0..2 {
         test.args(AT_ONCE)
             .user(NOBODY)
@@ -219,7 +219,7 @@ fn a_project_in_a_directory_that_cannot_be_read_is_kept() {
             .stdout_has("it cannot be looked for: Permission denied")
             .run();
     }
-    fs::set_permissions(test.path("homes/a"), Permissions::from_mode(0o755)).expect("it is ours");
+    chmod(&test.path("homes/a"), 0o755);
     for text in ["not seen so before", "removed [HOME]/homes/a/shop"] {
         test.args(AT_ONCE).user(NOBODY).stdout_has(text).run();
     }
@@ -385,8 +385,8 @@ fn damaged_sightings_are_made_again_and_foreign_files_are_found() {
     }
     let missing = test.root().join("missing");
     fs::write(missing.join("notes.txt"), "mine\n").expect("it is ours");
-    fs::set_permissions(&sighting, Permissions::from_mode(0o644)).expect("it is ours");
-    fs::set_permissions(&missing, Permissions::from_mode(0o755)).expect("it is ours");
+    chmod(&sighting, 0o644);
+    chmod(&missing, 0o755);
     let said = test
         .args(["doctor"])
         .code(1)

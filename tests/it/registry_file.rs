@@ -50,6 +50,19 @@ fn edit(test: &Test, from: &str, to: &str) {
     test.write_registry(old.replacen(from, to, 1));
 }
 
+/// Appends a mapping, as a running copy of the Python system does.
+fn add(test: &Test, path: &str, port: u16) {
+    let mapping = format!(",\n    \"{path}\": {port}\n  }},\n  \"next");
+    edit(test, "\n  },\n  \"next", &mapping);
+}
+
+/// Asserts that the file has these mappings and no others.
+#[track_caller]
+fn assert_mappings(test: &Test, expected: &[(&str, u16)]) {
+    let mapping = |&(path, port): &(&str, u16)| (path.to_owned(), u64::from(port));
+    assert_eq!(test.mappings(), expected.iter().map(mapping).collect());
+}
+
 #[test]
 fn the_bytes_of_the_file_are_these() {
     let test = Test::of_projects(&["shop"]);
@@ -387,11 +400,7 @@ fn newcomers_during_a_take_over_get_none_of_the_old_ports() {
 fn what_a_running_python_copy_adds_becomes_a_claim() {
     let test = Test::of_projects(&["shop"]);
     let added = test.port(1);
-    edit(
-        &test,
-        "\n  },\n  \"next",
-        &format!(",\n    \"/p/py\": {added}\n  }},\n  \"next"),
-    );
+    add(&test, "/p/py", added);
     test.args(["show", "/p/py"])
         .stdout(format!("{added}\n"))
         .stderr(format!(
@@ -412,25 +421,19 @@ fn what_a_running_python_copy_adds_becomes_a_claim() {
 fn what_a_python_copy_added_is_seen_before_a_port_is_given_out() {
     let test = Test::of_projects(&["shop"]);
     let added = test.port(1);
-    edit(
-        &test,
-        "\n  },\n  \"next",
-        &format!(",\n    \"/p/py\": {added}\n  }},\n  \"next"),
-    );
+    add(&test, "/p/py", added);
     test.mkdir("blog");
     test.args(["allocate", "blog"])
         .stdout(format!("{}\n", test.port(2)))
         .stderr_has("/p/py has port")
         .run();
-    assert_eq!(
-        test.mappings(),
-        [
+    assert_mappings(
+        &test,
+        &[
             ("[HOME]/shop", test.port(0)),
             ("/p/py", added),
-            ("[HOME]/blog", test.port(2))
-        ]
-        .map(|(path, port)| (path.to_owned(), u64::from(port)))
-        .into()
+            ("[HOME]/blog", test.port(2)),
+        ],
     );
 }
 
@@ -438,11 +441,7 @@ fn what_a_python_copy_added_is_seen_before_a_port_is_given_out() {
 fn what_a_python_copy_gave_out_twice_is_reported_and_the_claim_counts() {
     let test = Test::of_projects(&["shop"]);
     let port = test.port(0);
-    edit(
-        &test,
-        "\n  },\n  \"next",
-        &format!(",\n    \"/p/py\": {port}\n  }},\n  \"next"),
-    );
+    add(&test, "/p/py", port);
     test.args(["list"])
         .any_stdout()
         .stderr(format!(
@@ -450,10 +449,7 @@ fn what_a_python_copy_gave_out_twice_is_reported_and_the_claim_counts() {
              hint: portclaim allocate /p/py gives it a new one\n"
         ))
         .run();
-    assert_eq!(
-        test.mappings(),
-        [("[HOME]/shop".to_owned(), u64::from(port))].into()
-    );
+    assert_mappings(&test, &[("[HOME]/shop", port)]);
     test.args(["allocate", "/p/py"])
         .stdout(format!("{}\n", test.port(1)))
         .any_stderr()
@@ -468,11 +464,7 @@ fn a_port_that_a_python_copy_took_away_and_gave_to_another_stays_the_first_ones(
     let shop = test.path("shop");
     let shop = shop.to_str().expect("UTF-8");
     edit(&test, &format!("\"{shop}\": {port},\n    "), "");
-    edit(
-        &test,
-        "\n  },\n  \"next",
-        &format!(",\n    \"/p/py\": {port}\n  }},\n  \"next"),
-    );
+    add(&test, "/p/py", port);
     test.args(["list"])
         .any_stdout()
         .stderr(format!(
@@ -480,11 +472,9 @@ fn a_port_that_a_python_copy_took_away_and_gave_to_another_stays_the_first_ones(
              hint: portclaim allocate /p/py gives it a new one\n"
         ))
         .run();
-    assert_eq!(
-        test.mappings(),
-        [("[HOME]/shop", port), ("[HOME]/blog", test.port(1))]
-            .map(|(path, port)| (path.to_owned(), u64::from(port)))
-            .into()
+    assert_mappings(
+        &test,
+        &[("[HOME]/shop", port), ("[HOME]/blog", test.port(1))],
     );
 }
 
@@ -501,10 +491,7 @@ fn a_claim_whose_port_another_wrote_in_front_of_it_stays_in_the_file() {
         .any_stdout()
         .stderr_has(format!("the registry file gives port {port} to /p/py"))
         .run();
-    assert_eq!(
-        test.mappings(),
-        [("[HOME]/shop".to_owned(), u64::from(port))].into()
-    );
+    assert_mappings(&test, &[("[HOME]/shop", port)]);
 }
 
 #[test]
@@ -545,10 +532,7 @@ fn a_port_that_another_changed_in_the_file_is_reported_and_put_right() {
             test.port(0)
         ))
         .run();
-    assert_eq!(
-        test.mappings(),
-        [("[HOME]/shop".to_owned(), u64::from(test.port(0)))].into()
-    );
+    assert_mappings(&test, &[("[HOME]/shop", test.port(0))]);
     assert!(!test.claim(test.port(3)).exists());
 }
 

@@ -5,17 +5,12 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{NOBODY, Test, name_of, skip};
+use crate::harness::{NOBODY, Test, chmod, name_of, skip};
 use crate::server::{self, Server};
-
-fn chmod(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
-}
 
 fn user() -> u32 {
     rustix::process::geteuid().as_raw()
