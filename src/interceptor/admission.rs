@@ -82,14 +82,30 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use hyper::header::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
 
     use super::*;
 
     fn judged(admission: &Admission, fields: &[(HeaderName, &str)]) -> Result<(), Refused> {
-        let field = |(name, value): &(HeaderName, &str)| {
-            (name.clone(), HeaderValue::from_str(value).expect("a value"))
-        };
-        admission.judge(&fields.iter().map(field).collect(), None)
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, HeaderValue::from_str(value).expect("a value"));
+        }
+        admission.judge(&headers, None)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_host_is_called_only_loopback_is_let_in(host in "([a-zA-Z0-9.:@\\[\\]%_-]|localhost|127\\.0\\.0\\.1|::1)*") {
+            if judged(&Admission::new(None, &[], &[]), &[(HOST, &host)]).is_ok() {
+                // As a browser that followed the name would see it.
+                let end = host.rfind(':').filter(|at| !host[*at..].contains(']'));
+                let name = host[..end.unwrap_or(host.len())].trim_matches(['[', ']']);
+                let is_loopback = |address: IpAddr| address.is_loopback();
+                let is_address = name.parse().is_ok_and(is_loopback);
+                prop_assert!(is_address || name.eq_ignore_ascii_case("localhost"), "{host}");
+            }
+        }
     }
 
     #[test]

@@ -116,11 +116,12 @@ mod tests {
     use super::*;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
-        let field = |(name, value): &(&str, &str)| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
-            (name, HeaderValue::from_str(value).expect("a value"))
-        };
-        fields.iter().map(field).collect()
+            headers.append(name, HeaderValue::from_str(value).expect("a value"));
+        }
+        headers
     }
 
     #[test]
@@ -141,10 +142,11 @@ mod tests {
             ("set-cookie", "b"),
         ]);
         strip(&mut headers);
-        let left: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        let mut left: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        left.sort_unstable();
         assert_eq!(
             left,
-            ["trailer", "authorization", "set-cookie", "set-cookie"]
+            ["authorization", "set-cookie", "set-cookie", "trailer"]
         );
     }
 

@@ -43,7 +43,7 @@ fn slug(name: &str) -> String {
 /// Returns the identity that the Python interceptor gave: `pycharm-` and the name up to its last dot. `None`
 /// where it failed: such a name cannot stand in a header.
 pub(super) fn legacy(project: &ProjectPath) -> Option<String> {
-    let name = project.name();
+    let name = project.as_path().file_name().unwrap_or_default();
     let stem = match name.rfind('.') {
         // A dot at either end ends nothing.
         Some(at) if at > 0 && at + 1 < name.len() => &name[..at],
@@ -64,6 +64,8 @@ pub(super) fn as_header(name: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn project(path: &str) -> ProjectPath {
@@ -88,6 +90,18 @@ mod tests {
         }
         let long = of_project(&project(&format!("/{}", "x".repeat(200))));
         assert_eq!(long.len(), NAME_MAX + 2 * HASH_LEN);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_project_is_called_its_identity_is_one_word(name in "[^/\0]{1,300}") {
+            prop_assume!(name != "." && name != "..");
+            let identity = of_project(&project(&format!("/{name}")));
+            let is_of_it = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+            prop_assert!(identity.bytes().all(is_of_it), "{identity}");
+            prop_assert!(identity.len() <= NAME_MAX + 2 * HASH_LEN, "{identity}");
+            prop_assert!(as_header(&identity).is_some());
+        }
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Registry {
             }
         }
         let spared = document.as_ref().map(index::spared).unwrap_or_default();
-        let written = document.as_ref().and_then(|it| it.next_available());
+        let written = document.as_ref().and_then(index::Document::next_available);
         let start = next_available(last, written, range);
         let excluded = ports_of(&self.inner.options.excluded);
         let is_free = |&port: &Port| {

@@ -227,14 +227,17 @@ impl Test {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let mut call = Call::new(self, OsStr::new(BINARY));
-        call.command.args(args);
-        call
+        self.program(BINARY).with_args(args)
+    }
+
+    /// Prepares a call of another program.
+    pub(crate) fn program(&self, program: &str) -> Call<'_> {
+        Call::new(self, OsStr::new(program))
     }
 
     /// Prepares a call of a shell script, in which `$portclaim` is the binary.
     pub(crate) fn shell(&self, script: &str) -> Call<'_> {
-        let mut call = Call::new(self, OsStr::new("/bin/sh"));
+        let mut call = self.program("/bin/sh");
         call.command.args(["-euc", script]).env("portclaim", BINARY);
         if let Some(path) = std::env::var_os("PATH") {
             call.command.env("PATH", path);

@@ -1,0 +1,316 @@
+//! Which port it takes, and what it says: one serves for a project, whoever else starts.
+
+use std::net::TcpListener;
+
+use rustix::process::Signal;
+
+use crate::harness::Test;
+use crate::message::Message;
+use crate::proxy::{PROGRAM, Proxy, call};
+use crate::upstream::{Upstream, plain};
+
+#[test]
+fn it_serves_on_the_projects_port_every_time() {
+    let test = Test::of_projects(&["blog", "shop"]);
+    let upstream = Upstream::says(plain("{}"));
+    for _ in 0..2 {
+        let proxy = Proxy::start(&test, "shop", &upstream, &[]);
+        assert_eq!(proxy.port, test.port(1));
+        let said = proxy.end();
+        let url = format!(
+            "http://127.0.0.1:{}/v1 for {}\n",
+            test.port(1),
+            test.path("shop").display()
+        );
+        assert_eq!(said, url);
+    }
+    test.assert_healthy();
+}
+
+#[test]
+fn it_serves_both_addresses_of_localhost() {
+    let test = Test::new();
+    let upstream = Upstream::says(plain("{}"));
+    let proxy = Proxy::start(&test, "shop", &upstream, &[]);
+    if TcpListener::bind("[::1]:0").is_err() {
+        crate::harness::skip("::1", "this host has no IPv6");
+        return;
+    }
+    let stream = std::net::TcpStream::connect(("::1", proxy.port));
+    assert!(stream.is_ok(), "{stream:?}");
+}
+
+#[test]
+fn what_it_says_for_programs_is_json() {
+    let test = Test::new();
+    let upstream = Upstream::says(plain("{}"));
+    test.mkdir("shop");
+    let mut serving = call(&test, "shop", &upstream.url("")).with_args(["--json"]);
+    let mut child = serving.spawn();
+    let mut told = String::new();
+    let mut lines = std::io::BufReader::new(child.stdout.take().expect("it is piped"));
+    while !told.ends_with("}\n") {
+        let read = std::io::BufRead::read_line(&mut lines, &mut told).expect("it is text");
+        assert!(read > 0, "{told}");
+    }
+    let told: serde_json::Value = serde_json::from_str(&told).expect("it is JSON");
+    assert_eq!(told["event"], "listening");
+    assert_eq!(told["port"], test.port(0));
+    assert_eq!(told["pid"], child.id());
+    assert_eq!(told["url"], format!("http://127.0.0.1:{}/v1", test.port(0)));
+    let again = call(&test, "shop", &upstream.url("")).with_args(["--json"]);
+    let again = again.json();
+    assert_eq!(again["event"], "running");
+    assert_eq!(again["pid"], child.id());
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+}
+
+#[test]
+fn a_second_one_says_that_the_first_serves() {
+    let test = Test::new();
+    let upstream = Upstream::says(plain("{}"));
+    let proxy = Proxy::start(&test, "shop", &upstream, &[]);
+    let said = format!("runs already (pid {})\n", proxy.pid());
+    call(&test, "shop", &upstream.url(""))
+        .stderr_has(said)
+        .run();
+    // Under another name there is another port.
+    let other = Proxy::of(call(&test, "shop", &upstream.url("")).with_args(["--service", "b"]));
+    assert_ne!(other.port, proxy.port);
+    assert_eq!(other.get("/").status(), 200);
+}
+
+#[test]
+fn of_many_at_once_one_serves() {
+    const MANY: usize = 6;
+    let test = Test::new();
+    let upstream = Upstream::says(plain("{}"));
+    test.mkdir("shop");
+    let mut calls: Vec<_> = (0..MANY)
+        .map(|_| call(&test, "shop", &upstream.url("")))
+        .collect();
+    let mut children: Vec<_> = calls.iter_mut().map(crate::harness::Call::spawn).collect();
+    let mut serving = Vec::new();
+    let mut done = 0;
+    let end = std::time::Instant::now() + crate::upstream::LONG;
+    while done < MANY - 1 {
+        assert!(std::time::Instant::now() < end, "{done} have said so");
+        done = 0;
+        serving.clear();
+        for (at, child) in children.iter_mut().enumerate() {
+            match child.try_wait().expect("it is ours") {
+                Some(status) => {
+                    assert_eq!(status.code(), Some(0));
+                    done += 1;
+                }
+                None => serving.push(at),
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(serving.len(), 1, "one goes on");
+    let stream = std::net::TcpStream::connect(("127.0.0.1", test.port(0)));
+    assert!(stream.is_ok(), "and listens");
+    let one = &mut children[serving[0]];
+    one.kill().expect("it is ours");
+    one.wait().expect("it is ours");
+}
+
+#[test]
+fn after_a_kill_it_is_back_at_once_on_its_port() {
+    let test = Test::new();
+    let upstream = Upstream::says(plain("{}"));
+    for _ in 0..3 {
+        let mut proxy = Proxy::start(&test, "shop", &upstream, &[]);
+        assert_eq!(proxy.port, test.port(0));
+        // A connection that the server's side closes waits there (TIME_WAIT).
+        let mut client = proxy.connect();
+        client.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.answer().status(), 200);
+        let open = proxy.connect();
+        proxy.signal(Signal::KILL);
+        drop(open);
+        assert_eq!(proxy.status(), None, "it was killed");
+    }
+    test.assert_healthy();
+}
+
+#[test]
+fn a_stranger_on_the_port_is_named() {
+    let test = Test::of_projects(&["shop"]);
+    let _stranger = TcpListener::bind(("127.0.0.1", test.port(0))).expect("it is free");
+    let refused = call(&test, "shop", "http://127.0.0.1:1").code(1);
+    let refused = refused.stderr_has(format!("error: port {} of ", test.port(0)));
+    let said = refused.stderr_has("is in use by ").any_stdout().run();
+    if cfg!(target_os = "linux") {
+        let pid = format!("pid {}", std::process::id());
+        assert!(said.stderr.contains(&pid), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn another_program_of_the_project_is_told_of() {
+    let test = Test::of_projects(&["shop"]);
+    let mut run = test.args(["run", "--project", "shop", "--", "sleep", "60"]);
+    run = run.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    let mut sleeping = run.spawn();
+    // It says so in this file.
+    let end = std::time::Instant::now() + crate::upstream::LONG;
+    let running = test.root().join("running").join(test.port(0).to_string());
+    while std::fs::read(&running).is_ok_and(|pid| pid.is_empty()) || !running.exists() {
+        assert!(std::time::Instant::now() < end);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let refused = call(&test, "shop", "http://127.0.0.1:1").code(1);
+    refused.stderr_has("runs already, on port ").run();
+    sleeping.kill().expect("it is ours");
+    sleeping.wait().expect("it is ours");
+}
+
+#[test]
+fn a_port_besides_the_registrys_is_held_while_it_runs() {
+    let test = Test::of_projects(&["blog"]);
+    let upstream = Upstream::says(plain("{}"));
+    test.mkdir("shop");
+    let port = test.port(3);
+    let serve = || call(&test, "shop", &upstream.url("")).env("INTERCEPTOR_PORT", port.to_string());
+    let proxy = Proxy::of(serve());
+    assert_eq!(proxy.port, port);
+    // Nobody else is given it, and the project has no port for good.
+    for name in ["a", "b", "c", "d"] {
+        let given = test
+            .args(["allocate", name])
+            .any_stderr()
+            .any_stdout()
+            .run();
+        assert_ne!(given.stdout.trim(), port.to_string());
+    }
+    test.args(["show", "shop"]).code(1).any_stderr().run();
+    // A second one says so; another project is refused.
+    serve().stderr_has("runs already").run();
+    let other = call(&test, "blog", &upstream.url("")).env("INTERCEPTOR_PORT", port.to_string());
+    let other = other
+        .code(1)
+        .stderr_has(format!("hint: portclaim who {port}"));
+    other.run();
+    proxy.end();
+    let other = call(&test, "blog", &upstream.url("")).env("INTERCEPTOR_PORT", port.to_string());
+    assert_eq!(Proxy::of(other).port, port);
+    // What somebody has for good is refused as well.
+    let taken =
+        call(&test, "shop", &upstream.url("")).env("INTERCEPTOR_PORT", test.port(0).to_string());
+    taken.code(1).stderr_has("hint: portclaim who").run();
+}
+
+#[test]
+fn sockets_that_are_handed_over_are_served() {
+    let test = Test::of_projects(&["shop"]);
+    let upstream = Upstream::says(plain("{}"));
+    let run = test
+        .args(["run", "--project", "shop", "--socket", "--", PROGRAM])
+        .with_args(["--project", "shop"])
+        .env("TARGET_LLM_URL", upstream.url(""));
+    let proxy = Proxy::of(run);
+    assert_eq!(proxy.port, test.port(0));
+    assert_eq!(proxy.get("/").status(), 200);
+    let said = proxy.end();
+    assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
+fn without_sockets_run_starts_it_as_well() {
+    let test = Test::of_projects(&["shop"]);
+    let upstream = Upstream::says(plain("{}"));
+    let run = test
+        .args([
+            "run",
+            "--project",
+            "shop",
+            "--",
+            PROGRAM,
+            "--project",
+            "shop",
+        ])
+        .env("TARGET_LLM_URL", upstream.url(""));
+    let proxy = Proxy::of(run);
+    assert_eq!(proxy.port, test.port(0));
+    assert_eq!(proxy.get("/").status(), 200);
+}
+
+#[test]
+fn requests_under_way_come_to_their_end() {
+    let test = Test::new();
+    let (sender, turn) = std::sync::mpsc::channel();
+    let turn = std::sync::Mutex::new(turn);
+    let upstream = Upstream::start(move |_, stream| {
+        let turn = turn.lock().expect("nobody failed");
+        let _: Result<(), _> = turn.recv_timeout(crate::upstream::LONG);
+        let _ = std::io::Write::write_all(stream, plain("late").as_bytes());
+    });
+    let mut proxy = Proxy::start(&test, "shop", &upstream, &["--drain-timeout", "20s"]);
+    let mut client = proxy.connect();
+    client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    // It was taken when another one is answered.
+    proxy.get("/health");
+    proxy.signal(Signal::TERM);
+    // No new ones are taken, and the port is free for the next.
+    let end = std::time::Instant::now() + crate::upstream::LONG;
+    while std::net::TcpStream::connect(("127.0.0.1", test.port(0))).is_ok() {
+        assert!(std::time::Instant::now() < end);
+    }
+    sender.send(()).expect("it waits");
+    let answer = Message::read(&mut client.reader).expect("a whole answer");
+    assert_eq!(answer.expect("an answer").text(), "late");
+    proxy.wait();
+}
+
+#[test]
+fn a_stream_that_does_not_end_is_ended() {
+    let test = Test::new();
+    let upstream = Upstream::says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut proxy = Proxy::start(&test, "shop", &upstream, &["--drain-timeout", "1s"]);
+    let mut client = proxy.connect();
+    client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.head();
+    proxy.signal(Signal::INT);
+    proxy.wait();
+}
+
+#[test]
+fn nonsense_is_refused_before_a_port_is_taken() {
+    let test = Test::new();
+    test.mkdir("shop");
+    for (args, said) in [
+        (&["--target", "ftp://x"][..], "only http and https"),
+        (&["--target", "http://u:p@x"], "no user and password"),
+        (&["--host", "localhost"], "invalid value"),
+        (&["--port", "0"], "invalid value"),
+        (&["--connect-timeout", "0s"], "not 0"),
+        (&["--idle-timeout", "soon"], "a time is a number"),
+        (&["--service", "a b"], "a b"),
+        (&["--identity-header", "a b"], "no header's name"),
+        (
+            &["--key-env", "A", "--key-file", "b"],
+            "cannot be used with",
+        ),
+        (&["setup", "--model", "m"], "--junie"),
+        (&["serve"], "unrecognized subcommand"),
+    ] {
+        let call = call(&test, "shop", "").with_args(args).code(2);
+        call.stderr_has(said).run();
+    }
+    for (name, value) in [
+        ("TARGET_LLM_URL", "nowhere"),
+        ("INTERCEPTOR_PORT", "abc"),
+        ("INTERCEPTOR_PORT", "65536"),
+    ] {
+        let call = test.program(PROGRAM).cwd("shop").env(name, value).code(2);
+        call.stderr_has(name).run();
+    }
+    assert!(!test.root().exists());
+    // What a socket that is handed over is not, is said as well.
+    let mut wrong = test.shell("LISTEN_FDS=1 LISTEN_PID=$$ exec \"$program\" 3</dev/null");
+    wrong = wrong.env("program", PROGRAM).code(2);
+    wrong.stderr_has("a socket that was handed over").run();
+}
