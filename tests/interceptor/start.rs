@@ -110,7 +110,10 @@ fn of_many_at_once_one_serves() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     assert_eq!(serving.len(), 1, "one goes on");
-    let stream = std::net::TcpStream::connect(("127.0.0.1", test.port(0)));
+    // Which of the ports it is, the first to commit has decided.
+    let port = test.args(["show", "shop"]).any_stdout().run().stdout;
+    let port: u16 = port.trim().parse().expect("a port");
+    let stream = std::net::TcpStream::connect(("127.0.0.1", port));
     assert!(stream.is_ok(), "and listens");
     let one = &mut children[serving[0]];
     one.kill().expect("it is ours");
