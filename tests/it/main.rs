@@ -12,6 +12,7 @@ mod contention;
 mod crash;
 mod deferred;
 mod doctor;
+mod embed;
 mod env;
 mod foreign;
 mod fuse;

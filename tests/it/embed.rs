@@ -1,0 +1,28 @@
+//! `examples/embed.rs` is what it says: a server on its project's own port.
+
+use std::net::TcpStream;
+
+use portclaim::{ProjectPath, Registry};
+
+use crate::harness::Test;
+
+#[expect(dead_code, reason = "its `main` is the example's")]
+#[path = "../../examples/embed.rs"]
+mod example;
+
+#[test]
+fn an_embedder_listens_on_its_projects_port() {
+    let test = Test::of_projects(&["shop"]);
+    let root = test.root().to_str().expect("UTF-8").to_owned();
+    let registry = Registry::open(root).expect("it is there");
+    let project = || ProjectPath::resolve(test.path("shop")).expect("it is there");
+    let (listener, running) = example::listen(&registry, project()).expect("nobody serves");
+    let address = listener.local_addr().expect("it has one");
+    assert_eq!(address.port(), test.port(0));
+    assert!(TcpStream::connect(address).is_ok());
+    let second = example::listen(&registry, project()).unwrap_err();
+    assert!(second.to_string().contains("is served by"), "{second}");
+    drop((listener, running));
+    let again = example::listen(&registry, project());
+    assert!(again.is_ok(), "the port is the same: {again:?}");
+}
