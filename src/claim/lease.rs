@@ -96,7 +96,7 @@ impl Lease {
     ///
     /// An address other than loopback lets other machines in.
     pub fn bind_to(&self, address: IpAddr) -> Result<TcpListener> {
-        listen(self.port(), address).map_err(|error| Error::bind(Some(address), self.port(), error))
+        listen(self.port(), address)
     }
 
     /// Lets the programs that this process becomes or starts from now on inherit the lease: it

@@ -174,7 +174,7 @@ impl Claim {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bind_to(&self, address: IpAddr) -> Result<TcpListener> {
-        listen(self.port(), address).map_err(|error| Error::bind(Some(address), self.port(), error))
+        listen(self.port(), address)
     }
 
     /// Returns the record, and leaves the claim standing.

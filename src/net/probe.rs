@@ -183,11 +183,16 @@ fn try_bind(place: Place, port: Port) -> Result<(), Refusal> {
 ///
 /// Whether `[::]` takes IPv4 connections too is left to the system's setting, as
 /// [`TcpListener::bind`] does.
-pub(crate) fn listen(port: Port, address: IpAddr) -> io::Result<TcpListener> {
-    let socket = stream_socket(address)?;
-    rustix::net::bind(&socket, &SocketAddr::new(address, port.get()))?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
+pub(crate) fn listen(port: Port, address: IpAddr) -> Result<TcpListener> {
+    let listening = || -> Result<OwnedFd, Errno> {
+        let socket = stream_socket(address)?;
+        rustix::net::bind(&socket, &SocketAddr::new(address, port.get()))?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(socket)
+    };
+    listening()
+        .map(TcpListener::from)
+        .map_err(|error| Error::bind(Some(address), port, error.into()))
 }
 
 /// Makes a TCP socket that no child inherits, with `SO_REUSEADDR`: connections that wait

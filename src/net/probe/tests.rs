@@ -222,7 +222,7 @@ fn probes_do_not_disturb_a_server_that_comes_up() {
             // Bound and closed again, many times, before it listens: moments to meet.
             (0..10)
                 .find_map(|_| bind_only(port).err())
-                .or_else(|| listen(port, LOOPBACK_4).err())
+                .or_else(|| listen(port, LOOPBACK_4).err().map(io::Error::from))
         });
         number.store(done, Ordering::Relaxed);
         assert!(refused.is_none(), "{refused:?}");
@@ -257,7 +257,7 @@ fn listens_once_and_says_so_the_second_time() {
     let flags = rustix::io::fcntl_getfd(&first).expect("flags");
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
     let second = listen(port, LOOPBACK_4).expect_err("two listeners");
-    assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(io::Error::from(second).kind(), io::ErrorKind::AddrInUse);
     TcpStream::connect((LOOPBACK_4, port.get())).expect("connects");
 }
 
