@@ -9,6 +9,9 @@
 //!   Python system to be taken over.
 //! - [`Registry::claim`] gives a [`Holder`] (a project) its port: the same one whenever it asks.
 //!   [`Claim::bind`] listens on it.
+//! - [`Registry::claim_all`] gives several holders their ports, or none; [`Registry::claim_block`] gives
+//!   ports in a row, [`Registry::lease`] a port for as long as a process holds it. A [`Request`] may
+//!   name a port, a range, or a [`Term`]. [`Claim::start`] tells a second server of the first.
 //! - [`Registry::find`], [`Registry::lookup`], [`Registry::records`], [`Registry::port_state`] look.
 //! - [`Registry::release`] gives exactly one claim back, [`Registry::release_holder`] a holder's.
 //! - [`Registry::move_project`] gives the ports of a project to another: its directory was moved.

@@ -1,5 +1,5 @@
-//! What holds for this call: flags, then environment, then configuration, then defaults. The only reader of the
-//! environment and of what standard output is.
+//! What holds for this call: flags, then environment, then configuration, then defaults. The only
+//! reader of the environment as far as portclaim itself goes by it, and of what standard output is.
 
 #![expect(clippy::disallowed_methods, reason = "this file owns the environment")]
 
