@@ -11,7 +11,7 @@ use crate::migrate::Adopted;
 use crate::place::Place;
 use crate::port::{BLOCK_MAX, Port, PortRange};
 use crate::project::Holder;
-use crate::protocol::{Acquired, Lookup, ROUNDS_MAX, acquire_set, held, sweep};
+use crate::protocol::{Lookup, ROUNDS_MAX, acquire_set, held, sweep};
 use crate::record::Record;
 
 impl Registry {
@@ -164,14 +164,6 @@ impl Registry {
             }
         }
         Err(Error::no_row(range.first(), members.len()))
-    }
-
-    pub(super) fn claims(&self, acquired: Vec<Acquired>) -> Vec<Claim> {
-        let claims = acquired.into_iter().map(|acquired| match acquired {
-            Acquired::Existing(record) => Claim::new(self.clone(), record, false),
-            Acquired::New(record) => Claim::new(self.clone(), record, true),
-        });
-        claims.collect()
     }
 }
 

@@ -104,7 +104,7 @@ impl Options {
     }
 
     /// New ports are none of these, besides those that were excluded before. A port that is held
-    /// stays, one that is [named](Request::port) is given all the same, and a block that grows takes
+    /// stays, one that is [named](crate::Request::port) is given all the same, and a block that grows takes
     /// the ports behind it.
     ///
     /// # Examples
