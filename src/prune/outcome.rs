@@ -11,11 +11,14 @@ use crate::record::Record;
 /// has an example.
 ///
 /// ```
-/// # use portclaim::{Prune, Pruned, Registry};
-/// let registry = Registry::open("/no-such-directory")?;
+/// # use portclaim::{Holder, ProjectPath, Prune, Pruned, Registry, Request};
+/// # let dir = tempfile::tempdir()?;
+/// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+/// let shop = ProjectPath::from_normal("/no-such-directory/shop")?;
+/// let record = registry.claim(&Request::new(Holder::new(shop.clone())))?.keep();
 /// let pruned: Vec<Pruned> = registry.prune(&Prune::new(std::time::SystemTime::now()))?;
-/// assert!(pruned.iter().all(|one| one.records.is_empty()));
-/// # Ok::<(), portclaim::Error>(())
+/// assert_eq!((&pruned[0].project, &pruned[0].records), (&shop, &vec![record]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
