@@ -11,6 +11,9 @@ use crate::project::hex;
 /// The format of the member `portclaim` that is written.
 const FORMAT: &str = "1";
 
+/// What else every file has: a new one says the same.
+const USUAL: [&str; 2] = ["\"version\"", "\"port_range\""];
+
 /// The member, as far as this version reads it.
 #[derive(Default)]
 pub(super) struct Own {
@@ -143,8 +146,9 @@ impl Document {
             Entry::Kept { .. } => true,
             Entry::Mapping { port, .. } => !self.wrote(*port),
         };
-        // The five members that every file has.
-        self.mappings.iter().any(is_more) || self.fields.len() > 5
+        let is_unknown =
+            |field: &Field| field.role == Role::Other && !USUAL.contains(&field.key.as_str());
+        self.mappings.iter().any(is_more) || self.fields.iter().any(is_unknown)
     }
 
     /// Returns the document without the member `portclaim`: as the Python system would

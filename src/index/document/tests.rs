@@ -318,6 +318,27 @@ fn what_the_file_lacks_is_added_where_python_has_it() {
 }
 
 #[test]
+fn a_file_says_more_than_the_claims_where_somebody_else_wrote_into_it() {
+    let mut new = parse(NEW);
+    new.assign([(path("/home/a/shop"), port(8888))]);
+    assert!(new.has_more(), "a mapping that is not portclaim's");
+    new.set_ours(set("8888"));
+    new.set_checksum();
+    assert!(!new.has_more());
+    for file in [
+        r#"{"mappings": {}, "note": "mine"}"#,
+        r#"{"mappings": {"relative": 1}}"#,
+        r#"{"mappings": {"/a": 0}}"#,
+    ] {
+        let mut document = parse(file);
+        document.set_ours(PortSet::new());
+        document.set_next_available(port(8888));
+        document.set_checksum();
+        assert!(document.has_more(), "{file}");
+    }
+}
+
+#[test]
 fn next_available_is_a_port_or_ignored() {
     for (value, expected) in [("1", Some(port(1))), ("65535", Some(port(65535)))] {
         assert_eq!(
