@@ -198,18 +198,18 @@ class ThroughLiteLLM(Checks):
         assert "".join(got) == WHOLE, got
         assert len(got) > 1, got
 
-    def unauthorized(self):
+    def too_many_requests(self):
+        """An error of the model, as LiteLLM words it."""
         for stream in (False, True):
-            with openai.OpenAI(**{**self.settings, "api_key": "sk-wrong"}) as client:
-                try:
-                    client.chat.completions.create(model="echo", messages=messages(), stream=stream)
-                except openai.AuthenticationError as error:
-                    assert error.status_code == 401
-                    continue
-                raise AssertionError("no AuthenticationError")
+            try:
+                self.client.chat.completions.create(model="status-429", messages=messages(), stream=stream)
+            except openai.RateLimitError as error:
+                assert "planted: 429" in error.message, error.message
+                continue
+            raise AssertionError("no RateLimitError")
 
     def all(self):
-        return [self.chat, self.identity, self.models, self.chat_streamed, self.unauthorized, self.streams_at_once]
+        return [self.chat, self.identity, self.models, self.chat_streamed, self.too_many_requests, self.streams_at_once]
 
 
 def wait_until(holds, seconds):
