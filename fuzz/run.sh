@@ -9,7 +9,7 @@ if [[ "${1:-}" =~ ^[0-9]+$ ]]; then
     shift
 fi
 if [ $# = 0 ]; then
-    set -- path record registry_file take_over registry_directory operations
+    set -- path record registry_file take_over registry_directory operations interceptor
 fi
 
 # libFuzzer needs a nightly compiler. What is missing is installed, or named.

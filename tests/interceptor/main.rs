@@ -6,6 +6,7 @@
 )]
 
 mod admission;
+mod fuzzed;
 mod identity;
 mod message;
 mod own;
