@@ -1,6 +1,8 @@
 //! Takes the project's port and listens on it: no port is told before it is bound.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::process::parent_id;
+use std::process::id;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -83,8 +85,8 @@ impl Asked<'_> {
         loop {
             let pid = match claim.start()? {
                 Start::First(running) => return self.bind_claim(&claim, running, &who).await,
-                // `portclaim run` became this program.
-                Start::Second { pid } if pid == Some(std::process::id()) => {
+                // `portclaim run` became this program, or supervises it.
+                Start::Second { pid: Some(pid) } if [id(), parent_id()].contains(&pid) => {
                     let listeners = self.listeners(&|address| claim.bind_to(address))?;
                     return Ok(Taken::here(Held::new(&claim, listeners, None)));
                 }

@@ -280,9 +280,13 @@ fn to_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 /// Lets this program have as many descriptors as it may: a stream takes two, and the usual limit is 1024.
 fn raise_limit() {
     let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // It serves with fewer.
-    let _ = setrlimit(Resource::Nofile, limit);
+    // macOS names no maximum, and refuses more than this (`OPEN_MAX`).
+    for wanted in [limit.maximum, Some(10_240)] {
+        limit.current = wanted;
+        if setrlimit(Resource::Nofile, limit).is_ok() {
+            return;
+        }
+    }
 }
 
 /// What ends this program.

@@ -225,20 +225,17 @@ fn sockets_that_are_handed_over_are_served() {
 fn without_sockets_run_starts_it_as_well() {
     let test = Test::of_projects(&["shop"]);
     let upstream = Upstream::says(plain("{}"));
-    let run = test
-        .args([
-            "run",
-            "--project",
-            "shop",
-            "--",
-            PROGRAM,
-            "--project",
-            "shop",
-        ])
-        .env("TARGET_LLM_URL", upstream.url(""));
-    let proxy = Proxy::of(run);
-    assert_eq!(proxy.port, test.port(0));
-    assert_eq!(proxy.get("/").status(), 200);
+    for args in [&["--"][..], &["--supervise", "--"]] {
+        let run = test
+            .args(["run", "--project", "shop"])
+            .with_args(args)
+            .with_args([PROGRAM, "--project", "shop"])
+            .env("TARGET_LLM_URL", upstream.url(""));
+        let proxy = Proxy::of(run);
+        assert_eq!(proxy.port, test.port(0));
+        assert_eq!(proxy.get("/").status(), 200);
+        proxy.end();
+    }
 }
 
 #[test]
