@@ -65,10 +65,17 @@ impl Admission {
     }
 
     fn is_host(&self, host: &Authority) -> bool {
-        if host.as_str().contains('@') {
+        // No user in front of the name, and nothing but a port behind it.
+        let name = host.host();
+        let port = host.as_str().strip_prefix(name);
+        let is_port = |port: &str| {
+            let digits = port.strip_prefix(':').unwrap_or("x");
+            port.is_empty() || digits.bytes().all(|it| it.is_ascii_digit())
+        };
+        if !port.is_some_and(is_port) {
             return false;
         }
-        let name = host.host().trim_matches(['[', ']']);
+        let name = name.trim_matches(['[', ']']);
         if name.eq_ignore_ascii_case("localhost") {
             return true;
         }
@@ -133,6 +140,8 @@ mod tests {
             "",
             "a b",
             "localhost.",
+            "[::1]p",
+            "localhost:http",
         ] {
             assert_eq!(
                 judged(&admission, &[(HOST, host)]),
