@@ -62,6 +62,7 @@ compile_error!(
 
 mod claim;
 mod error;
+mod follow;
 mod fs;
 mod index;
 mod migrate;
@@ -76,11 +77,13 @@ mod prune;
 mod record;
 mod registry;
 mod repair;
+mod repository;
 mod reset;
 mod term;
 
 pub use claim::{Claim, Lease, ReleaseError, Running, Start};
 pub use error::{Corruption, Error, ErrorKind, Exhaustion, Result};
+pub use follow::{Followed, Former};
 pub use fs::mount::Filesystem;
 pub use net::{Availability, Listener};
 pub use notice::Notice;
@@ -93,6 +96,7 @@ pub use registry::{
     DEFAULT_FILE_NAME, IndexPolicy, Options, PortState, Records, Registry, Request, Summary,
 };
 pub use repair::{Finding, FindingKind, Report};
+pub use repository::Repository;
 pub use reset::Reset;
 pub use term::{Owner, Term};
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Corruption;
 use crate::port::Port;
 use crate::project::{Holder, ProjectPath, hex};
+use crate::repository::Repository;
 use crate::term::Term;
 
 /// How claim and commit files end.
@@ -120,6 +121,7 @@ pub struct Record {
     holder: Holder,
     term: Term,
     device: Option<u64>,
+    repository: Option<Repository>,
 }
 
 /// What a new record is to say, whatever its port and nonce.
@@ -130,6 +132,8 @@ pub(crate) struct Draft {
     pub(crate) term: Term,
     /// The device of the project's directory.
     pub(crate) device: Option<u64>,
+    /// The git repository that the project is in.
+    pub(crate) repository: Option<Repository>,
 }
 
 impl From<Holder> for Draft {
@@ -138,6 +142,7 @@ impl From<Holder> for Draft {
             holder,
             term: Term::Kept,
             device: None,
+            repository: None,
         }
     }
 }
@@ -150,6 +155,7 @@ impl Draft {
             holder: self.holder.clone(),
             term: self.term.clone(),
             device: self.device,
+            repository: self.repository.clone(),
         }
     }
 }
@@ -169,6 +175,8 @@ struct Line<'a> {
     term: Term,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     device: Option<u64>,
+    #[serde(default, rename = "git", skip_serializing_if = "Option::is_none")]
+    repository: Option<Repository>,
 }
 
 impl Record {
@@ -192,6 +200,7 @@ impl Record {
             nonce,
             holder: to.holder,
             device: to.device,
+            repository: to.repository,
             ..self.clone()
         }
     }
@@ -290,6 +299,26 @@ impl Record {
         self.device
     }
 
+    /// Returns the git repository that the project was in when it was given the port; `None` where that was
+    /// not [noted](crate::Request::note_repository). [`Registry::follow_git`](crate::Registry::follow_git) asks for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Registry, Repository, Request};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let registry = Registry::open(dir.path().to_str().unwrap())?;
+    /// let here = ProjectPath::resolve(".")?;
+    /// let request = Request::new(Holder::new(here.clone())).note_repository();
+    /// let record = registry.claim(&request)?.keep();
+    /// assert_eq!(record.repository(), Repository::of(&here)?.as_ref());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn repository(&self) -> Option<&Repository> {
+        self.repository.as_ref()
+    }
+
     /// Returns the record as one JSON line with its line feed, which is how a reader
     /// knows that the record is whole.
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -301,6 +330,7 @@ impl Record {
             service: self.holder.service().into(),
             term: self.term.clone(),
             device: self.device,
+            repository: self.repository.clone(),
         };
         let mut bytes =
             serde_json::to_vec(&line).expect("a record of strings and numbers is valid JSON");
@@ -340,6 +370,7 @@ impl Record {
             holder: Holder::with_service(project, line.service.into_owned()),
             term: line.term,
             device: line.device,
+            repository: line.repository,
         })
     }
 }
@@ -403,6 +434,25 @@ mod tests {
             "{line}"
         );
         assert_eq!(Record::decode(line.as_bytes()).expect("decodes"), with);
+    }
+
+    #[test]
+    fn the_repository_is_in_the_line_where_it_was_noted() {
+        let plain = record("/p");
+        let mut draft = Draft::from(plain.holder.clone());
+        for (depth, text) in [
+            (0, r#""git":{"inode":7,"born":18446744073709551615}}"#),
+            (
+                2,
+                r#""git":{"inode":7,"born":18446744073709551615,"depth":2}}"#,
+            ),
+        ] {
+            draft.repository = Some(Repository::new(7, u64::MAX, depth));
+            let with = draft.record(plain.port, plain.nonce);
+            let line = String::from_utf8(with.encode()).expect("text");
+            assert!(line.ends_with(&format!(",{text}\n")), "{line}");
+            assert_eq!(Record::decode(line.as_bytes()).expect("decodes"), with);
+        }
     }
 
     #[test]

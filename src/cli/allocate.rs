@@ -6,6 +6,7 @@ use portclaim::{Claim, ErrorKind, Owner, Port, Registry, Request, Term};
 use serde::Serialize;
 
 use super::claims::print_claims;
+use super::follow;
 use super::global::Target;
 use super::report::{Failure, Outcome, print, warning};
 use super::settings::Settings;
@@ -29,6 +30,7 @@ pub(super) struct Wanted {
     pub(super) port: Option<Port>,
     pub(super) ttl: Option<Duration>,
     pub(super) owner_pid: Option<u32>,
+    pub(super) follow_git: bool,
 }
 
 pub(super) fn run(
@@ -54,7 +56,13 @@ pub(super) fn run(
                 .hint("name it: --service NAME"),
         );
     }
+    if wanted.follow_git {
+        follow::before(registry, &holders)?;
+    }
     let claims = claim(settings, registry, &holders, wanted)?;
+    if wanted.follow_git {
+        follow::after(&holders.project, &claims)?;
+    }
     warn_of_terms(&claims, wanted);
     if settings.json {
         print_claims(claims.iter().map(as_json).collect(), several)?;

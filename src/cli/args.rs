@@ -60,6 +60,10 @@ pub(super) enum Command {
         /// As long as this process lives; then whoever wants it may have it
         #[arg(long, value_name = "PID", conflicts_with = "ttl")]
         owner_pid: Option<u32>,
+
+        /// If it has none, and its git repository was moved here: the ports that it had
+        #[arg(long)]
+        follow_git: bool,
     },
     /// Give the project's port so long from now on, if it was given for a time
     Renew {

@@ -13,6 +13,7 @@ mod claims;
 mod config;
 mod doctor;
 mod env;
+mod follow;
 mod generate;
 mod global;
 mod index;
@@ -83,12 +84,14 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
             port,
             ttl,
             owner_pid,
+            follow_git,
         } => {
             let wanted = allocate::Wanted {
                 count: *count,
                 port: *port,
                 ttl: *ttl,
                 owner_pid: *owner_pid,
+                follow_git: *follow_git,
             };
             allocate::run(&settings, &registry, target, &wanted)
         }

@@ -29,6 +29,7 @@ pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Cli> {
             port: None,
             ttl: None,
             owner_pid: None,
+            follow_git: false,
         },
         "show" => Command::Show(target(path)),
         WORKER if path.is_none() => Command::StressWorker,

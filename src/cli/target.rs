@@ -87,13 +87,13 @@ impl Holders {
     ) -> Result<Vec<Request>, Failure> {
         let request = |holder: &Holder| {
             if let Some(port) = port {
-                return Ok(Request::new(holder.clone()).port(port));
+                return Ok(request_for(holder).port(port));
             }
             let Some(pin) = self.config.pin(holder.service()) else {
                 return self.automatic(settings, holder);
             };
             self.check_pin(settings, registry, holder, pin)?;
-            Ok(Request::new(holder.clone()).port(pin))
+            Ok(request_for(holder).port(pin))
         };
         self.all.iter().map(request).collect()
     }
@@ -108,7 +108,7 @@ impl Holders {
         let pins = self.config.pins().map(PortRange::from);
         let left_out = pins.chain(self.config.exclude.iter().copied());
         let range = settings.range_of(self.config.range)?;
-        Ok(Request::new(holder.clone()).within(range).exclude(left_out))
+        Ok(request_for(holder).within(range).exclude(left_out))
     }
 
     /// Refuses a pin outside the user's band, unless it is there already.
@@ -138,4 +138,9 @@ impl Holders {
             "change the pin, or the band; portclaim allocate --port gives it the port all the same",
         ))
     }
+}
+
+/// Every claim says which repository the project is in: who moves it does not know that before.
+fn request_for(holder: &Holder) -> Request {
+    Request::new(holder.clone()).note_repository()
 }

@@ -10,6 +10,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod mount;
 pub(crate) mod os;
 pub(crate) mod registry_file;
+mod repository;
 mod search;
 #[cfg(test)]
 pub(crate) mod sim;

@@ -37,7 +37,7 @@ pub(crate) enum HandedOver {
     /// The new holders have them: their records.
     Done(Vec<Record>),
     /// A new holder has this port already. Nothing was changed.
-    Occupied(Record),
+    Occupied(Box<Record>),
     /// Another process is at one of the claims or commits, or has changed it. Nothing was changed.
     Changed,
 }
@@ -222,7 +222,7 @@ impl<'a, D: Dir> Files<'a, D> {
         commit.discard();
         claim.discard();
         published.map(|published| match published {
-            Published::Other(there) => Err(HandedOver::Occupied(there)),
+            Published::Other(there) => Err(HandedOver::Occupied(Box::new(there))),
             Published::Own => Err(HandedOver::Changed),
         })
     }

@@ -193,7 +193,7 @@ impl Registry {
     }
 
     /// Returns what the projects hold. A claim that cannot be read is passed over.
-    fn projects(&self) -> Result<BTreeMap<ProjectPath, Vec<Record>>> {
+    pub(crate) fn projects(&self) -> Result<BTreeMap<ProjectPath, Vec<Record>>> {
         let mut projects: BTreeMap<ProjectPath, Vec<Record>> = BTreeMap::new();
         for record in self.records()?.readable() {
             let record = record?;
@@ -292,7 +292,7 @@ impl Registry {
 }
 
 /// Returns whether the project's directory was deleted, as far as the disk tells that: where not, why.
-fn is_missing(project: &ProjectPath, records: &[Record]) -> Result<(), Kept> {
+pub(crate) fn is_missing(project: &ProjectPath, records: &[Record]) -> Result<(), Kept> {
     let parent = match look(project.as_path()) {
         Whereabouts::There => return Err(Kept::There),
         Whereabouts::Link => return Err(Kept::Link),

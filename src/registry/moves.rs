@@ -8,6 +8,7 @@ use crate::place::Place;
 use crate::project::{Holder, ProjectPath};
 use crate::protocol::{HandedOver, ROUNDS_MAX, hand_over, held, pause};
 use crate::record::{Draft, Record};
+use crate::repository::Repository;
 
 /// How many ports are handed over at once: each takes five open files, and a process may have as few as
 /// 256 of them.
@@ -76,18 +77,14 @@ impl Registry {
         moved: &mut Vec<Record>,
     ) -> Result<()> {
         let device = device(new.as_path());
+        // Where it cannot be told, the next move is told by hand.
+        let repository = Repository::of(new).ok().flatten();
         for round in 0..ROUNDS_MAX {
             let all = self.records_of(old)?;
-            for record in &all {
-                // Before the first one moves: of a project, all ports are moved or none.
-                let holder = at(record.holder(), new);
-                if let Some(there) = held(&place.store, &holder)? {
-                    return Err(Error::has_another(record.port(), there));
-                }
-                self.adopt_before_release(place, record.holder())?;
-            }
-            let mut is_done = true;
-            for some in all.chunks(AT_ONCE) {
+            // Before the first one moves: of a project, all ports are moved or none.
+            let mut is_done = self.can_move(place, &all, new)?;
+            let chunks = if is_done { &all[..] } else { &[] }.chunks(AT_ONCE);
+            for some in chunks {
                 let to = |record: &Record, nonce| {
                     let holder = at(record.holder(), new);
                     let term = record.term().clone();
@@ -95,6 +92,7 @@ impl Registry {
                         holder,
                         term,
                         device,
+                        repository: repository.clone(),
                     };
                     record.moved(nonce, draft)
                 };
@@ -105,7 +103,7 @@ impl Registry {
                             .iter()
                             .find(|it| at(it.holder(), new) == *there.holder());
                         let wanted = wanted.map_or(there.port(), Record::port);
-                        return Err(Error::has_another(wanted, there));
+                        return Err(Error::has_another(wanted, *there));
                     }
                     HandedOver::Changed => {
                         is_done = false;
@@ -119,6 +117,18 @@ impl Registry {
             pause(round);
         }
         Err(Error::contended(place.store.projects.path()))
+    }
+
+    /// Returns whether these are to be moved still, and not by another process meanwhile.
+    fn can_move(&self, place: &Place, all: &[Record], new: &ProjectPath) -> Result<bool> {
+        for record in all {
+            match held(&place.store, &at(record.holder(), new))? {
+                None => self.adopt_before_release(place, record.holder())?,
+                Some(there) if there.port() == record.port() => return Ok(false),
+                Some(there) => return Err(Error::has_another(record.port(), there)),
+            }
+        }
+        Ok(true)
     }
 
     /// Returns the records of a project. One that is damaged is passed over: whose it is is not known.

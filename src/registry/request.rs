@@ -37,6 +37,8 @@ pub struct Request {
     pub(super) term: Term,
     /// The port that the holder had a moment ago.
     pub(super) preferred: Option<Port>,
+    /// Whether a new claim says which git repository the project is in.
+    pub(super) notes_repository: bool,
 }
 
 impl Request {
@@ -64,6 +66,7 @@ impl Request {
             is_probed: false,
             term: Term::Kept,
             preferred: None,
+            notes_repository: false,
         }
     }
 
@@ -156,6 +159,23 @@ impl Request {
     #[must_use]
     pub fn owned_by(mut self, owner: Owner) -> Request {
         self.term = Term::Owner(Box::new(owner));
+        self
+    }
+
+    /// Notes in a new claim which git repository the project is in, so that
+    /// [`Registry::follow_git`](crate::Registry::follow_git) knows it again after it was moved.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use portclaim::{Holder, ProjectPath, Request};
+    /// let request = Request::new(Holder::new(ProjectPath::resolve(".")?)).note_repository();
+    /// assert!(format!("{request:?}").contains("notes_repository: true"));
+    /// # Ok::<(), portclaim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn note_repository(mut self) -> Request {
+        self.notes_repository = true;
         self
     }
 

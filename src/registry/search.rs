@@ -16,6 +16,7 @@ use crate::protocol::{
     lookup_seal, marks, pause, sweep, sweep_port,
 };
 use crate::record::{Draft, Record};
+use crate::repository::Repository;
 
 /// How often an exhausted range, or a port that is claimed, is tried: once more than others are
 /// given time to settle.
@@ -189,19 +190,28 @@ pub(super) fn search<'a, T>(
 /// earlier, for most who ask have a port, and no use for that.
 pub(super) fn drafts(requests: &[Request]) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = Vec::with_capacity(requests.len());
-    for Request { holder, term, .. } in requests {
+    for (at, request) in requests.iter().enumerate() {
+        let project = request.holder.project();
         // Most often all of them are one project's.
-        let known = drafts
-            .last()
-            .filter(|last| last.holder.project() == holder.project());
-        let device = match known {
-            Some(last) => last.device,
-            None => device(holder.project().as_path()),
+        let is_like = |before: &Request| {
+            before.holder.project() == project
+                && before.notes_repository == request.notes_repository
+        };
+        let known = drafts.last().filter(|_| is_like(&requests[at - 1]));
+        let (device, repository) = match known {
+            Some(last) => (last.device, last.repository.clone()),
+            // Where it cannot be told, it is not noted.
+            None if request.notes_repository => {
+                let repository = Repository::of(project).ok().flatten();
+                (device(project.as_path()), repository)
+            }
+            None => (device(project.as_path()), None),
         };
         drafts.push(Draft {
-            holder: holder.clone(),
-            term: term.clone(),
+            holder: request.holder.clone(),
+            term: request.term.clone(),
             device,
+            repository,
         });
     }
     drafts

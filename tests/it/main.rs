@@ -14,6 +14,7 @@ mod deferred;
 mod doctor;
 mod embed;
 mod env;
+mod follow;
 mod foreign;
 mod fuse;
 mod fuzzed;

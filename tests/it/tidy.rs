@@ -7,7 +7,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// The rooms whose names are words of the trade: no disk, no network, no policy. They may
 /// use each other.
-const WORDS: [&str; 6] = ["error", "notice", "port", "project", "record", "term"];
+const WORDS: [&str; 7] = [
+    "error",
+    "notice",
+    "port",
+    "project",
+    "record",
+    "repository",
+    "term",
+];
 
 /// Each room, and the rooms that it may use besides the words. A room stands below those that it
 /// uses, so no arrow turns back; see [`FACE`].
@@ -25,6 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("claim", &["fs", "net", "protocol", "place", "registry"]),
     ("prune", &["fs", "net", "protocol", "place", "registry"]),
+    ("follow", &["registry", "prune"]),
     (
         "repair",
         &[

@@ -23,6 +23,8 @@ pub(crate) enum Verb {
     Allocate,
     Remove,
     Move,
+    /// Allocates with `--follow-git`, where the project's repository was moved to.
+    Follow,
     Prune,
     Reset,
     Mend,
@@ -73,6 +75,7 @@ impl Scenario {
             Verb::Allocate => vec!["allocate", &self.subject],
             Verb::Remove => vec!["remove", &self.subject],
             Verb::Move => vec!["move", &self.subject, &self.target],
+            Verb::Follow => vec!["allocate", &self.target, "--follow-git"],
             Verb::Prune => vec!["prune", "--older-than", "0s"],
             Verb::Reset => vec!["reset", "--yes"],
             Verb::Mend => vec!["doctor", "--fix"],
@@ -230,6 +233,7 @@ pub(crate) fn all(work: &Path) -> Vec<Scenario> {
         contended(begin("contended")),
         with_shop(begin("remove")).build("remove", Verb::Remove),
         with_shop(begin("move")).build("move", Verb::Move),
+        follow(begin("follow")),
         prune(begin("prune")),
         reset(begin("reset")),
         mend(begin("mend")),
@@ -285,6 +289,20 @@ fn contended(builder: Builder) -> Scenario {
     Scenario {
         narrow,
         ..builder.build("contended", Verb::Allocate)
+    }
+}
+
+/// The project's repository was moved.
+fn follow(builder: Builder) -> Scenario {
+    let builder = with_others(builder);
+    let subject = builder.project("before");
+    fs::create_dir(builder.projects.join("before/.git")).expect("it is new");
+    builder.allocate("before", 2);
+    fs::rename(&subject, builder.projects.join("after")).expect("it can be moved");
+    Scenario {
+        subject,
+        target: builder.project("after"),
+        ..builder.build("follow", Verb::Follow)
     }
 }
 

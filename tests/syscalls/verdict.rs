@@ -181,6 +181,7 @@ impl Judge<'_> {
             Verb::Move => before
                 .get(subject)
                 .is_some_and(|port| done.stdout == format!("{port} {subject} -> {target}\n")),
+            Verb::Follow => self.is_denied || before.get(subject).copied() == printed_port(done),
             // What it could not be sure of, it says.
             Verb::Prune => before.get(subject).is_some_and(|port| {
                 let removed = format!("removed {subject} {port}\n");
@@ -214,6 +215,10 @@ impl Judge<'_> {
             Verb::Remove => self.is_denied && !self.held.contains_key(&self.scenario.subject),
             // It may not read the project's claim, and passes it over.
             Verb::Move => self.is_denied && self.held == self.scenario.before,
+            // It could not look for the old place.
+            Verb::Follow => {
+                done.stderr.contains("error: it is not sure") && self.held == self.scenario.before
+            }
             _ => false,
         }
     }
@@ -240,7 +245,9 @@ impl Judge<'_> {
                 None => match verb {
                     Verb::Reset => true,
                     Verb::Remove | Verb::Prune => project == subject,
-                    Verb::Move => project == subject && now.get(target) == Some(port),
+                    Verb::Move | Verb::Follow => {
+                        project == subject && now.get(target) == Some(port)
+                    }
                     _ => false,
                 },
             };
@@ -248,8 +255,11 @@ impl Judge<'_> {
         }
         for (project, port) in &now {
             let is_new = !before.contains_key(project) && verb.allocates() && project == subject;
-            let moved = before.get(subject).filter(|_| *verb == Verb::Move);
+            let is_move = matches!(verb, Verb::Move | Verb::Follow);
+            let moved = before.get(subject).filter(|_| is_move);
             let moved = moved.filter(|_| project == target && !now.contains_key(subject));
+            // It may not read the project's claim, and passes it over.
+            let is_new = is_new || *verb == Verb::Follow && self.is_denied && project == target;
             let is_given = before
                 .get(project)
                 .or(due.get(project))
@@ -262,7 +272,7 @@ impl Judge<'_> {
         if done.code == Some(0) {
             let is_gone = match verb {
                 Verb::Remove => !now.contains_key(subject),
-                Verb::Move => now.contains_key(target),
+                Verb::Move | Verb::Follow => now.contains_key(target),
                 Verb::Prune => !now.contains_key(subject) || !done.stdout.contains("removed "),
                 Verb::Reset => now.is_empty() || self.is_denied,
                 _ => true,

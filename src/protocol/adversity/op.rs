@@ -145,7 +145,7 @@ fn answer_of_move(moved: Option<(Record, HandedOver)>) -> Answer {
     match moved {
         None => Answer::Absent,
         Some((old, HandedOver::Done(mut new))) => Answer::Moved(old, new.remove(0)),
-        Some((_, HandedOver::Occupied(there))) => Answer::Occupied(there),
+        Some((_, HandedOver::Occupied(there))) => Answer::Occupied(*there),
         Some((_, HandedOver::Changed)) => panic!("it is tried again"),
     }
 }
