@@ -25,7 +25,8 @@ const LEN_MAX: u64 = 64 * 1024;
 const PROJECT_HINT: &str = "a project's portclaim.toml may have services = [\"NAME\", ...], port = P, a table [pins] of NAME = P, \
                             range = \"FIRST-LAST\" and exclude = [P, \"FIRST-LAST\", ...]";
 const USER_HINT: &str = "the user's portclaim.toml, beside the registry file, may have range = \"FIRST-LAST\", \
-                         exclude = [P, \"FIRST-LAST\", ...], exclude-known = true and pins = \"FIRST-LAST\"";
+                         exclude = [P, \"FIRST-LAST\", ...], exclude-known = true, pins = \"FIRST-LAST\" and \
+                         picks = \"FIRST-LAST\"";
 
 /// What a project says of itself.
 #[derive(Default)]
@@ -63,6 +64,8 @@ pub(super) struct UserConfig {
     pub(super) excluded: Vec<PortRange>,
     /// Where pins may be.
     pub(super) pins: Option<PortRange>,
+    /// Where all other ports come from. No pin may be there.
+    pub(super) picks: Option<PortRange>,
 }
 
 /// Reads the file of a project, if it has one. The registry's own directory has the user's.
@@ -115,6 +118,7 @@ pub(super) fn of_user(registry: &Path) -> Result<UserConfig, Failure> {
         return Ok(UserConfig::default());
     };
     let file: UserFile = parse(&path, &text, USER_HINT)?;
+    check_picks(&path, &text, &file)?;
     let pins = file.pins.map(|ports| ports.0);
     let mut excluded: Vec<PortRange> = file.exclude.into_iter().map(|ports| ports.0).collect();
     excluded.extend(pins);
@@ -125,8 +129,36 @@ pub(super) fn of_user(registry: &Path) -> Result<UserConfig, Failure> {
         range: file.range.map(|ports| ports.0),
         excluded,
         pins,
+        picks: file.picks.map(|ports| ports.into_inner().0),
         path,
     })
+}
+
+/// Refuses a band for picks from which nothing could be picked.
+fn check_picks(path: &Path, text: &str, file: &UserFile) -> Result<(), Failure> {
+    let Some(picks) = &file.picks else {
+        return Ok(());
+    };
+    let band = picks.as_ref().0;
+    let refuse =
+        |why: &str| Err(at_line(path, text, picks.span().start, why).hint("correct the file"));
+    let is_apart = |other: &Option<Ports>| {
+        let other = other.as_ref().map(|ports| ports.0);
+        other.map(|other| common(other, band).is_none())
+    };
+    if is_apart(&file.pins) == Some(false) {
+        return refuse("picks and pins have ports in common, but a port is picked or pinned");
+    }
+    if is_apart(&file.range) == Some(true) {
+        return refuse("picks and range have no port in common");
+    }
+    Ok(())
+}
+
+/// Returns the ports that are in both ranges.
+pub(super) fn common(one: PortRange, other: PortRange) -> Option<PortRange> {
+    let (first, last) = (one.first().max(other.first()), one.last().min(other.last()));
+    PortRange::new(first, last).ok()
 }
 
 #[derive(Deserialize)]
@@ -148,6 +180,7 @@ struct UserFile {
     exclude: Vec<Ports>,
     exclude_known: bool,
     pins: Option<Ports>,
+    picks: Option<toml::Spanned<Ports>>,
 }
 
 /// The name of a service.
@@ -193,10 +226,15 @@ impl<'de> Deserialize<'de> for Ports {
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &str, hint: &str) -> Result<T, Failure> {
     toml::from_str(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
-        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-        Failure::new(&format!("{}:{line}: {}", path.display(), error.message())).hint(hint)
+        let start = error.span().map_or(0, |span| span.start);
+        at_line(path, text, start, error.message()).hint(hint)
     })
+}
+
+/// Says what is wrong with the line of this byte.
+fn at_line(path: &Path, text: &str, at: usize, why: &str) -> Failure {
+    let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+    Failure::new(&format!("{}:{line}: {why}", path.display()))
 }
 
 /// Reads a file; `None` where there is none, or where nobody can look.
@@ -249,7 +287,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_file_says_it_is_read_or_refused(text in "([a-z\\[\\]{}=\",.0-9 \n#'\\\\-]|range|pins|exclude|services|port| = |\\PC)*") {
+        fn whatever_a_file_says_it_is_read_or_refused(text in "([a-z\\[\\]{}=\",.0-9 \n#'\\\\-]|range|pins|picks|exclude|services|port| = |\\PC)*") {
             let path = Path::new("portclaim.toml");
             let _ = parse::<ProjectFile>(path, &text, PROJECT_HINT);
             let _ = parse::<UserFile>(path, &text, USER_HINT);

@@ -37,7 +37,8 @@ impl Settings {
         let first = port(global.port_min, "INTERCEPTOR_PORT_MIN")?;
         let last = port(global.port_max, "INTERCEPTOR_PORT_MAX")?;
         let user = config::of_user(&registry)?;
-        let range = bounded(first, last, user.range.unwrap_or_default())?;
+        let default = user.range.or(user.picks).unwrap_or_default();
+        let range = picked(&user, bounded(first, last, default)?)?;
         Ok(Settings {
             json: global.json,
             registry,
@@ -56,7 +57,7 @@ impl Settings {
     /// Returns the range of a project whose file names this one.
     pub(super) fn range_of(&self, project: Option<PortRange>) -> Result<PortRange, Failure> {
         project.map_or(Ok(self.range), |range| {
-            bounded(self.first, self.last, range)
+            picked(&self.user, bounded(self.first, self.last, range)?)
         })
     }
 
@@ -71,8 +72,7 @@ impl Settings {
             return;
         }
         if let Some(ephemeral) = portclaim::ephemeral_range()
-            && ephemeral.first() <= range.last()
-            && range.first() <= ephemeral.last()
+            && config::common(ephemeral, range).is_some()
         {
             warning(
                 &format!(
@@ -185,6 +185,20 @@ fn bounded(
             "the range is set by --port-min and --port-max, INTERCEPTOR_PORT_MIN and INTERCEPTOR_PORT_MAX, \
              or range in portclaim.toml",
         )
+    })
+}
+
+/// Returns the part of a range that lies in the user's band for picks.
+fn picked(user: &UserConfig, range: PortRange) -> Result<PortRange, Failure> {
+    let Some(band) = user.picks else {
+        return Ok(range);
+    };
+    config::common(range, band).ok_or_else(|| {
+        let path = user.path.display();
+        Failure::new(&format!(
+            "no port can be picked from {range}: {path} lets picks be in {band} only"
+        ))
+        .hint("change the range, or the band; portclaim allocate --port gives any port")
     })
 }
 

@@ -111,7 +111,8 @@ impl Holders {
         Ok(request_for(holder).within(range).exclude(left_out))
     }
 
-    /// Refuses a pin outside the user's band, unless it is there already.
+    /// Refuses a pin outside the user's band for them, and one in that for all others, unless it is there
+    /// already.
     fn check_pin(
         &self,
         settings: &Settings,
@@ -120,8 +121,12 @@ impl Holders {
         pin: Port,
     ) -> Result<(), Failure> {
         let user = settings.user();
-        let Some(band) = user.pins.filter(|band| !band.contains(pin)) else {
-            return Ok(());
+        let outside = user.pins.filter(|band| !band.contains(pin));
+        let inside = user.picks.filter(|band| band.contains(pin));
+        let rule = match (outside, inside) {
+            (Some(band), _) => format!("lets pins be in {band} only"),
+            (None, Some(band)) => format!("lets no pin be in {band}"),
+            (None, None) => return Ok(()),
         };
         if registry
             .find(holder)?
@@ -130,7 +135,7 @@ impl Holders {
             return Ok(());
         }
         Err(Failure::new(&format!(
-            "{}: {holder} is pinned to port {pin}, and {} lets pins be in {band} only",
+            "{}: {holder} is pinned to port {pin}, and {} {rule}",
             self.config.path.display(),
             user.path.display()
         ))

@@ -171,6 +171,180 @@ fn a_user_keeps_pins_and_automatic_ports_apart() {
 }
 
 #[test]
+fn a_user_keeps_picks_in_a_band() {
+    let test = Test::new();
+    let [low, first, last, high] = [2, 3, 5, 6].map(|index| test.port(index));
+    test.write(USER, format!("picks = \"{first}-{last}\"\n"));
+    for project in ["shop", "blog", "wiki", "store"] {
+        test.mkdir(project);
+    }
+    test.args(["allocate", "shop"])
+        .stdout(lines(&test, [3]))
+        .run();
+    test.args(["list"])
+        .stdout_has(format!("Port range:       {first}-{last}\n"))
+        .stdout_has("Available ports:  2\n")
+        .run();
+    // A project's range is cut, and so is one that is leased from.
+    test.write(
+        "blog/portclaim.toml",
+        format!("range = \"{low}-{}\"", first + 1),
+    );
+    let by_file = |args: [&str; 2]| {
+        test.args(args)
+            .without_env("INTERCEPTOR_PORT_MIN")
+            .without_env("INTERCEPTOR_PORT_MAX")
+    };
+    by_file(["allocate", "blog"])
+        .stdout(lines(&test, [4]))
+        .run();
+    let run = ["run", "--lease", "--", "sh", "-c", "echo $PORT"];
+    test.args(run)
+        .env("PATH", "/usr/bin:/bin")
+        .stdout(lines(&test, [5]))
+        .run();
+    test.args(["allocate", "wiki", "--count", "2"])
+        .stderr_has("2 free ports in a row")
+        .code(1)
+        .run();
+    // Nothing is left of this one.
+    test.write("wiki/portclaim.toml", format!("range = \"{high}-{high}\""));
+    by_file(["allocate", "wiki"])
+        .stderr(format!(
+            "error: no port can be picked from {high}-{high}: [HOME]/{USER} lets picks be in {first}-{last} only\nhint: change the \
+             range, or the band; portclaim allocate --port gives any port\n"
+        ))
+        .code(2)
+        .run();
+    let (bound, low) = (high.to_string(), low.to_string());
+    test.args(["allocate", "store", "--port-min", &bound])
+        .stderr_has(format!(
+            "from {bound}-{}: [HOME]/{USER} lets picks be in",
+            test.port(7)
+        ))
+        .code(2)
+        .run();
+    test.args(["allocate", "store", "--port", &low])
+        .stdout(lines(&test, [2]))
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn a_band_for_picks_is_the_range_where_none_is_named() {
+    let test = Test::new();
+    let band = format!("{}-{}", test.port(3), test.port(5));
+    test.write(USER, format!("picks = \"{band}\"\n"));
+    let list = |flags: &[&str]| {
+        test.args([&["list"], flags].concat())
+            .without_env("INTERCEPTOR_PORT_MIN")
+            .without_env("INTERCEPTOR_PORT_MAX")
+    };
+    list(&[])
+        .stdout_has(format!("Port range:       {band}\n"))
+        .run();
+    let bound = test.port(4).to_string();
+    list(&["--port-min", &bound])
+        .stdout_has(format!("Port range:       {bound}-{}\n", test.port(5)))
+        .run();
+}
+
+#[test]
+fn no_pin_is_in_the_band_for_picks() {
+    let test = Test::new();
+    let band = format!("{}-{}", test.port(3), test.port(5));
+    let user = format!("picks = \"{band}\"\npins = \"{}\"\n", test.port(0));
+    test.write(USER, &user);
+    test.write(PROJECT, format!("port = {}", test.port(0)));
+    test.args(["allocate", "shop"])
+        .stdout(lines(&test, [0]))
+        .run();
+    // Where pins may be anywhere else.
+    test.write(USER, format!("picks = \"{band}\"\n"));
+    test.write("blog/portclaim.toml", format!("port = {}", test.port(4)));
+    test.args(["allocate", "blog"])
+        .stderr(format!(
+            "error: [HOME]/blog/portclaim.toml: [HOME]/blog is pinned to port {}, and [HOME]/{USER} lets no pin be in {band}\nhint: \
+             change the pin, or the band; portclaim allocate --port gives it the port all the same\n",
+            test.port(4)
+        ))
+        .code(2)
+        .run();
+    let port = test.port(4).to_string();
+    test.args(["allocate", "blog", "--port", &port])
+        .stdout(lines(&test, [4]))
+        .run();
+    test.args(["allocate", "blog"])
+        .stdout(lines(&test, [4]))
+        .run();
+    test.write(
+        "blog/portclaim.toml",
+        format!("pins = {{ web = {} }}", test.port(7)),
+    );
+    test.args(["allocate", "blog", "--service", "web"])
+        .stdout(lines(&test, [7]))
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn bands_from_which_nothing_can_be_picked_are_errors_with_the_line() {
+    let test = Test::new();
+    for (text, line, why) in [
+        (
+            "pins = \"20-30\"\npicks = \"30-40\"",
+            2,
+            "picks and pins have ports in common",
+        ),
+        (
+            "picks = \"10-40\"\n\npins = \"20\"",
+            1,
+            "picks and pins have ports in common",
+        ),
+        (
+            "# mine\nrange = \"10-19\"\npicks = \"20-30\"",
+            3,
+            "picks and range have no port in common",
+        ),
+        (
+            "pins = \"1-9\"\npicks = \"30-20\"",
+            2,
+            "30-20 is no range of ports",
+        ),
+        ("picks = [20, 30]", 1, "expected a port or a range"),
+        ("pins = \"1-9\"\npick = 20", 2, "unknown field `pick`"),
+    ] {
+        test.write(USER, text);
+        for verb in ["allocate", "list"] {
+            test.args([verb])
+                .stderr_has(format!("error: [HOME]/{USER}:{line}: "))
+                .stderr_has(why)
+                .stderr_has("hint: ")
+                .code(2)
+                .run();
+        }
+    }
+    // One port in common is enough; a project has no such member.
+    test.write(
+        USER,
+        format!(
+            "range = \"{0}\"\npicks = \"{0}\"\npins = {1}",
+            test.port(0),
+            test.port(1)
+        ),
+    );
+    test.mkdir("blog");
+    test.args(["allocate", "blog"])
+        .stdout(lines(&test, [0]))
+        .run();
+    test.write(PROJECT, "picks = \"20-30\"");
+    test.args(["allocate", "shop"])
+        .stderr_has(format!("error: [HOME]/{PROJECT}:1: unknown field `picks`"))
+        .code(2)
+        .run();
+}
+
+#[test]
 fn ports_are_excluded_by_project_and_user() {
     let test = Test::new();
     let [a, b, c, d] = [0, 2, 3, 5].map(|index| test.port(index));
