@@ -17,6 +17,8 @@ struct Listed<'a> {
     range: Range,
     total: u32,
     allocated: u32,
+    /// Ports whose claims cannot be read.
+    unreadable: u32,
     available: u32,
     next_available: Option<u16>,
     claims: Vec<Row<'a>>,
@@ -98,6 +100,7 @@ fn as_json<'a>(
         },
         total: summary.range.len(),
         allocated: summary.allocated,
+        unreadable: summary.unreadable,
         available: summary.available,
         next_available: summary.next_available.map(Port::get),
         claims: records.iter().map(row).collect(),
@@ -108,8 +111,12 @@ fn heading(registry: &Registry, summary: Summary) -> String {
     let next = summary
         .next_available
         .map_or_else(|| "none".to_owned(), |port| port.to_string());
+    let unreadable = match summary.unreadable {
+        0 => String::new(),
+        count => format!("Unreadable:       {count}\n"),
+    };
     format!(
-        "Registry file:    {}\nPort range:       {}\nTotal ports:      {}\nAllocated ports:  {}\n\
+        "Registry file:    {}\nPort range:       {}\nTotal ports:      {}\nAllocated ports:  {}\n{unreadable}\
          Available ports:  {}\nNext available:   {next}\n\n",
         escape(registry.index_path().as_str()),
         summary.range,

@@ -59,9 +59,12 @@ pub struct PortState {
 pub struct Summary {
     /// The range that new ports come from.
     pub range: PortRange,
-    /// Ports that are held for good, in the range or outside. Claims that cannot be read do not
-    /// count, and neither do leases.
+    /// Ports that are held for good, in the range or outside. Leases do not count, and neither do
+    /// claims that cannot be read.
     pub allocated: u32,
+    /// Ports, in the range or outside, whose claims cannot be read, for they are damaged or another user's:
+    /// [`Registry::check`] tells why. Who holds them is not known; they are not available.
+    pub unreadable: u32,
     /// Ports of the range that have no claim and no lease, and no entry in the registry file that
     /// can be none (see [`Notice::Kept`](crate::Notice::Kept)), without those that
     /// [`Options::exclude`](crate::Options::exclude) leaves out. Programs that use them are not
@@ -179,10 +182,15 @@ impl Registry {
         taken.extend(look.unadopted.records.keys().copied());
         let place = look.place;
         let mut ended = taken.clone();
-        let mut allocated = 0;
-        for record in look.into_records()?.flatten() {
-            ended.remove(record.port());
-            allocated += 1;
+        let (mut allocated, mut unreadable) = (0, 0);
+        for record in look.into_records()? {
+            match record {
+                Ok(record) => {
+                    ended.remove(record.port());
+                    allocated += 1;
+                }
+                Err(_) => unreadable += 1,
+            }
         }
         // A lease that has ended is swept by whoever wants its port.
         for port in ended.iter() {
@@ -203,6 +211,7 @@ impl Registry {
         Ok(Summary {
             range,
             allocated,
+            unreadable,
             available: u32::try_from(range.cycle_from(start).filter(is_free).count()).unwrap_or(0),
             next_available: range.cycle_from(start).find(is_free),
         })

@@ -846,6 +846,34 @@ fn options_hold_for_the_registry_that_they_opened() {
 }
 
 #[test]
+fn a_summary_counts_what_cannot_be_read_apart() {
+    let scene = Scene::new(4);
+    let registry = scene.registry();
+    let held: Vec<Record> = (0..3)
+        .map(|n| claim(&registry, &scene.holder(n)).keep())
+        .collect();
+    let lease = registry
+        .lease(&Request::new(scene.holder(0)))
+        .expect("a port");
+    let figures = || {
+        let summary = registry.summary().expect("readable");
+        (summary.allocated, summary.unreadable, summary.available)
+    };
+    assert_eq!(figures(), (3, 0, 0));
+    drop(lease);
+    assert_eq!(figures(), (3, 0, 1));
+    let path = scene.root().join(format!("ports/{}.claim", held[1].port()));
+    let bytes = std::fs::read(&path).expect("a claim");
+    // One that is being written is nobody's yet; any other is somebody's.
+    for (damage, unreadable) in [("", 0), ("{\"format\":1,", 1), ("damage\n", 1)] {
+        std::fs::write(&path, damage).expect("it is ours");
+        assert_eq!(figures(), (2, unreadable, 1), "{damage:?}");
+    }
+    std::fs::write(&path, bytes).expect("it is ours");
+    assert_eq!(figures(), (3, 0, 1));
+}
+
+#[test]
 fn volatile_and_durable_users_of_one_registry_agree() {
     let scene = Scene::new(32);
     let volatile = scene
