@@ -80,6 +80,23 @@ impl Place {
         }
     }
 
+    /// Opens one of the directories that most registries do not have; `None` where there is none, or
+    /// its mode keeps this user out.
+    pub(crate) fn side(&self, name: &str) -> Result<Option<OsDir>> {
+        match self.root.open_dir(name) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error).at(Op::Open, &self.root, name),
+        }
+    }
+
     /// Opens one of the registry's directories, and creates it where it is missing.
     pub(crate) fn create_dir(&self, name: &str) -> Result<OsDir> {
         let root = &self.root;

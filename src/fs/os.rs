@@ -1,6 +1,8 @@
 //! The real directory: one descriptor, children named by single components relative to it.
 
 use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -177,14 +179,40 @@ impl OsDir {
         Ok(meta(&fs::fstat(&self.fd)?))
     }
 
-    /// Takes the permissions of group and others, and the unusual ones, from a file that is open.
+    /// Gives a regular file or a directory the permissions that it should have, even where its own do not
+    /// let this user open it. `InvalidInput` where it is neither.
     pub(crate) fn make_private(&self, name: &str) -> io::Result<()> {
-        let file = Dir::open(self, name)?;
-        retry_on_intr(|| fs::fchmod(&file, FILE_MODE))?;
-        Ok(())
+        let meta = self.inspect(name)?.ok_or(Errno::NOENT)?;
+        let (opened, mode) = if meta.is_dir {
+            (self.open_dir(name).map(|dir| dir.fd), DIR_MODE)
+        } else {
+            (Dir::open(self, name), FILE_MODE)
+        };
+        match opened {
+            Ok(file) => Ok(retry_on_intr(|| fs::fchmod(&file, mode))?),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(self.permit(name, mode)?)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// The same of this directory.
+    /// Changes the mode of what this user may not open, and of nothing that a link leads to.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn permit(&self, name: &str, mode: Mode) -> rustix::io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::empty()))?;
+        // fchmod refuses such a descriptor; by this name of it, it is the same inode.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        retry_on_intr(|| fs::chmod(&path, mode))
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn permit(&self, name: &str, mode: Mode) -> rustix::io::Result<()> {
+        retry_on_intr(|| fs::chmodat(&self.fd, name, mode, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// The same of this directory, which is open.
     pub(crate) fn make_self_private(&self) -> io::Result<()> {
         retry_on_intr(|| fs::fchmod(&self.fd, DIR_MODE))?;
         Ok(())

@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use super::{FindingKind, Report, hints, missing, registry_file};
+use super::{FindingKind, Report, hints, permissions, registry_file, side};
 use crate::error::{Corruption, ErrorKind, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
@@ -32,7 +32,7 @@ pub(super) fn all(registry: &Registry, report: &mut Report) -> Result<()> {
     check_commits(place, report)?;
     check_staging(place, report)?;
     hints::check(place, report)?;
-    missing::check(place, report)?;
+    side::check(place, report)?;
     registry_file::check(registry, place, report)
 }
 
@@ -60,42 +60,10 @@ fn check_filesystem(place: &Place, report: &mut Report) {
     }
 }
 
-pub(super) fn check_meta(path: Utf8PathBuf, meta: Meta, allowed: u32, report: &mut Report) {
-    let user = rustix::process::geteuid().as_raw();
-    if meta.user != user {
-        report.add(
-            FindingKind::Owner,
-            path,
-            format!("it belongs to user {}, not to user {user}", meta.user),
-        );
-    } else if meta.mode & !allowed != 0 {
-        report.add(
-            FindingKind::Permissions,
-            path,
-            format!("its mode is {:04o}, not {allowed:04o}", meta.mode),
-        );
-    }
-}
-
-/// A record that may not be read: another user's was found already.
-fn check_denied(path: Utf8PathBuf, meta: Meta, report: &mut Report) {
-    if meta.user == rustix::process::geteuid().as_raw() {
-        report.add(
-            FindingKind::Permissions,
-            path,
-            format!(
-                "its mode is {:04o}: {}; chmod 600 makes it readable",
-                meta.mode,
-                Corruption::Denied
-            ),
-        );
-    }
-}
-
 fn check_dirs(place: &Place, report: &mut Report) -> Result<()> {
     for dir in place.own_dirs() {
         let meta = dir.inspect_self().on(Op::Inspect, dir)?;
-        check_meta(dir.path().to_owned(), meta, 0o700, report);
+        permissions::check(dir.path().to_owned(), meta, report);
     }
     Ok(())
 }
@@ -157,7 +125,7 @@ fn look_at(
         report.add(damaged, path, detail);
         return Ok(None);
     }
-    check_meta(path.clone(), meta, 0o600, report);
+    permissions::check(path.clone(), meta, report);
     Ok(Some((path, meta)))
 }
 
@@ -169,7 +137,7 @@ fn tell_damage(
     report: &mut Report,
 ) {
     match damage {
-        Corruption::Denied => check_denied(path, meta, report),
+        Corruption::Denied => permissions::check_denied(path, meta, report),
         Corruption::NewerFormat(_) => {
             report.add(FindingKind::LaterFormat, path, damage.to_string());
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::check::{commit_damage, inspect, is_key, names};
-use super::{hints, missing};
+use super::{hints, permissions, side};
 use crate::error::{Corruption, ErrorKind, Op, Result};
 use crate::fs::os::OsDir;
 use crate::index::{self, Document, is_staged_name};
@@ -22,33 +22,12 @@ use crate::registry::Registry;
 /// Mends all but the registry file.
 pub(super) fn all(registry: &Registry, place: &Place) -> Result<()> {
     let file = migrate::read(place, registry.file_name())?;
-    mend_permissions(place)?;
+    permissions::mend(place)?;
     mend_commits(place)?;
     mend_claims(place, registry.file_name(), file.as_ref())?;
     mend_dangling(place)?;
     mend_foreign(place)?;
     sweep_staging(&place.store)
-}
-
-fn mend_permissions(place: &Place) -> Result<()> {
-    for dir in place.own_dirs() {
-        if dir.inspect_self().on(Op::Inspect, dir)?.mode & 0o077 != 0 {
-            dir.make_self_private().on(Op::Permit, dir)?;
-        }
-    }
-    let user = rustix::process::geteuid().as_raw();
-    for dir in [&place.store.ports, &place.store.projects] {
-        for name in names(dir)? {
-            if let Some(meta) = inspect(dir, &name)?
-                && meta.is_file
-                && meta.user == user
-                && meta.mode & !0o600 != 0
-            {
-                dir.make_private(&name).at(Op::Permit, dir, &name)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Moves damaged commits to the quarantine. Where a claim shows whose commit it was, the
@@ -217,7 +196,7 @@ fn mend_foreign(place: &Place) -> Result<()> {
     for (name, _) in hints::foreign(&place.store.index)? {
         move_away(place, &place.store.index, &name)?;
     }
-    missing::mend(place, |dir, name| move_away(place, dir, name))
+    side::mend(place, |dir, name| move_away(place, dir, name))
 }
 
 fn move_away(place: &Place, dir: &OsDir, name: &str) -> Result<()> {

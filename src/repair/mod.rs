@@ -9,8 +9,9 @@ use crate::registry::Registry;
 mod check;
 mod hints;
 mod mend;
-mod missing;
+mod permissions;
 mod registry_file;
+mod side;
 
 /// What sort of thing was found. The order is that of the list, and says nothing.
 ///

@@ -644,6 +644,140 @@ fn permissions_of_others_are_taken_away() {
 }
 
 #[test]
+fn permissions_that_shut_the_user_out_are_given_back() {
+    // Root is shut out by none, and they are wrong all the same.
+    for user in [0, NOBODY] {
+        let test = Test::new();
+        if !test.admit(NOBODY, "a registry that its user may not read") {
+            return;
+        }
+        let chmod = |path: &Path, mode: u32| {
+            fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+        };
+        chmod(test.home(), 0o777);
+        test.mkdir("shop");
+        let args = |args: &[&str]| test.args(args).user(user);
+        args(&["allocate", "shop"]).any_stdout().run();
+        let run = |code: i32| args(&["run", "--project", "shop", "--", "/bin/true"]).code(code);
+        run(0).run();
+        let running = test.root().join("running");
+        let [file, claim] = [
+            running.join(test.port(0).to_string()),
+            test.claim(test.port(0)),
+        ];
+        let commit = test.commit(test.port(0));
+        let before = test.records();
+        for (path, mode) in [(&file, 0o200), (&claim, 0), (&commit, 0o100), (&running, 0)] {
+            chmod(path, mode);
+        }
+        let found = |call: Call<'_>, code: i32| -> Vec<(String, bool)> {
+            let found = findings(call, code).into_iter();
+            found
+                .map(|(kind, _, detail, fixed)| (format!("{kind}: {detail}"), fixed))
+                .collect()
+        };
+        let mut wrong = vec!["0000, not 0600", "0100, not 0600", "0000, not 0700"];
+        if user == 0 {
+            wrong.push("0200, not 0600");
+        }
+        let wrong = |fixed: bool| -> Vec<(String, bool)> {
+            let all = wrong.iter();
+            all.map(|modes| (format!("permissions: its mode is {modes}"), fixed))
+                .collect()
+        };
+        assert_eq!(found(args(&["doctor", "--json"]), 1), wrong(false));
+        if user != 0 {
+            run(2).stderr_has("Permission denied").run();
+        }
+        assert_eq!(found(args(&["doctor", "--fix", "--json"]), 0), wrong(true));
+        args(&["doctor"]).stdout_has("healthy").run();
+        for (path, mode) in [
+            (&file, 0o600),
+            (&claim, 0o600),
+            (&commit, 0o600),
+            (&running, 0o700),
+        ] {
+            let now = path.metadata().expect("it is there").mode() & 0o7777;
+            assert_eq!(now, mode, "{path:?}");
+        }
+        assert_eq!(test.records(), before);
+        run(0).run();
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_a_claim_gives_nobody_permissions() {
+    let test = Test::of_three();
+    let elsewhere = test.write("elsewhere", "mine\n");
+    fs::set_permissions(&elsewhere, Permissions::from_mode(0o0)).expect("it is ours");
+    std::os::unix::fs::symlink(&elsewhere, test.claim(test.port(3))).expect("a link");
+    test.args(["doctor", "--fix"]).any_stdout().run();
+    assert_eq!(
+        elsewhere.metadata().expect("it is there").mode() & 0o7777,
+        0
+    );
+}
+
+#[test]
+fn what_run_keeps_is_looked_at_like_the_rest() {
+    let test = Test::of_three();
+    let run = || test.args(["run", "--project", "shop", "--", "/bin/true"]);
+    run().run();
+    let running = test.root().join("running");
+    let shown = |name: &str| format!("[HOME]/.config/litellm/running{name}");
+    let own = running.join(test.port(0).to_string());
+    fs::set_permissions(&running, Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(&own, Permissions::from_mode(0o644)).expect("it is ours");
+    fs::write(running.join("notes.txt"), "mine\n").expect("it is ours");
+    fs::create_dir(running.join(test.port(1).to_string())).expect("it is ours");
+    let permissions = "permissions";
+    let all = [
+        (permissions, shown(""), "its mode is 0755, not 0700"),
+        (
+            "foreign-file",
+            shown(&format!("/{}", test.port(1))),
+            "a directory: portclaim run cannot tell there what runs",
+        ),
+        ("foreign-file", shown("/notes.txt"), "it is not portclaim's"),
+        (
+            permissions,
+            shown(&format!("/{}", test.port(0))),
+            "its mode is 0644, not 0600",
+        ),
+    ];
+    let mut found = findings(test.args(["doctor", "--json"]), 1);
+    let mut expected: Vec<Found> = all
+        .map(|(kind, path, detail)| (kind.to_owned(), path, detail.to_owned(), false))
+        .into();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    test.args(["doctor", "--fix"]).any_stdout().run();
+    test.assert_healthy();
+    assert_eq!(entries(&running), [own]);
+    assert_eq!(
+        quarantined(&test),
+        [("notes.txt".to_owned(), b"mine\n".to_vec())]
+    );
+    // A file in its place.
+    fs::remove_dir_all(&running).expect("it is ours");
+    fs::write(&running, "mine\n").expect("it is ours");
+    run().stderr_has("/running").code(2).run();
+    let line = format!(
+        "found foreign-file: {}: it is no directory: portclaim run cannot tell there what runs\n",
+        shown("")
+    );
+    test.args(["doctor"])
+        .stdout(line)
+        .stderr(HINT)
+        .code(1)
+        .run();
+    test.args(["doctor", "--fix"]).any_stdout().run();
+    run().run();
+    test.assert_healthy();
+}
+
+#[test]
 fn what_belongs_to_another_user_is_a_finding_that_stays() {
     if !is_root() {
         skip("a claim of another user", "only root can give files away");
