@@ -137,7 +137,12 @@ impl Picker for RangePicker<'_> {
         let answer = availability(port)?;
         if answer == Availability::Free {
             // Earlier than the commit, so that no kill leaves the turn behind.
-            self.place.turn().advance(self.last, port, self.range);
+            let turn = self.place.turn();
+            if self.claimed + self.in_use + self.denied == 0 {
+                turn.set(port);
+            } else {
+                turn.advance(self.last, port, self.range);
+            }
         }
         Ok(answer)
     }

@@ -1,6 +1,7 @@
 //! Who holds a port: a project, known by its path in normal form, and a service in it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
@@ -21,7 +22,7 @@ use crate::error::{Error, Result};
 /// # Ok::<(), portclaim::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProjectPath(Box<str>);
+pub struct ProjectPath(Arc<str>);
 
 impl ProjectPath {
     /// Returns `path` as a project path if it already is in normal form; the disk is
@@ -149,7 +150,7 @@ const MEMBER: char = '+';
 pub struct Holder {
     project: ProjectPath,
     service: String,
-    key: Box<str>,
+    key: Arc<str>,
 }
 
 impl Holder {
@@ -279,11 +280,12 @@ fn key(project: &ProjectPath, service: &str) -> String {
 /// Returns `bytes` in lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    let mut text = vec![0; 2 * bytes.len()];
+    for (two, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        two[0] = DIGITS[usize::from(byte >> 4)];
+        two[1] = DIGITS[usize::from(byte & 15)];
+    }
+    String::from_utf8(text).expect("digits are text")
 }
 
 #[cfg(all(test, not(loom)))]

@@ -40,7 +40,6 @@ pub struct Lease {
     registry: Registry,
     /// `None` only while it is dropped.
     leased: Option<Leased<OsDir>>,
-    record: Record,
     is_shared: bool,
 }
 
@@ -48,22 +47,27 @@ impl Lease {
     pub(crate) fn new(registry: Registry, leased: Leased<OsDir>) -> Lease {
         Lease {
             registry,
-            record: leased.record().clone(),
             leased: Some(leased),
             is_shared: false,
         }
     }
 
+    fn leased(&self) -> &Leased<OsDir> {
+        self.leased
+            .as_ref()
+            .expect("it is there until it is dropped")
+    }
+
     /// Returns the port. [`Lease`] has an example.
     #[must_use]
     pub fn port(&self) -> Port {
-        self.record.port()
+        self.record().port()
     }
 
     /// Returns what is written about the claim. [`Term`](crate::Term) has an example.
     #[must_use]
     pub fn record(&self) -> &Record {
-        &self.record
+        self.leased().record()
     }
 
     /// Binds the port on 127.0.0.1 and listens, as [`Claim::bind`](crate::Claim::bind).
@@ -161,18 +165,14 @@ impl AsFd for Lease {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn as_fd(&self) -> BorrowedFd<'_> {
-        let leased = self
-            .leased
-            .as_ref()
-            .expect("it is there until it is dropped");
-        leased.file().as_fd()
+        self.leased().file().as_fd()
     }
 }
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lease")
-            .field("record", &self.record)
+            .field("record", self.record())
             .field("is_shared", &self.is_shared)
             .finish_non_exhaustive()
     }

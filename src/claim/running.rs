@@ -82,11 +82,7 @@ impl Claim {
         // Never removed: two programs could each hold the lock of another inode.
         let slot = Slot::open(&dir, &name).at(Op::Open, &dir, &name)?;
         if !dir.try_lock(slot.file()).at(Op::Lock, &dir, &name)? {
-            let pid = slot
-                .read()
-                .ok()
-                .and_then(|text| text.trim_end().parse().ok());
-            return Ok(Start::Second { pid });
+            return Ok(Start::Second { pid: slot.read() });
         }
         let pid = std::process::id().to_string();
         slot.write(&pid, LEN).at(Op::Write, &dir, &name)?;

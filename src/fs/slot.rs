@@ -46,21 +46,25 @@ impl Slot {
         self.file
     }
 
-    /// Returns the slot's first line: empty where it was never written, or is no text. What
-    /// stands behind it, no writer removes.
-    pub(crate) fn read(&self) -> io::Result<String> {
+    /// Returns what stands in the slot's first line, without the spaces behind it: `None` where that is no
+    /// such thing, was never written, or cannot be read. What stands behind the line, no writer removes.
+    pub(crate) fn read<T: std::str::FromStr>(&self) -> Option<T> {
         let mut bytes = [0; LEN_MAX];
-        let len = retry_on_intr(|| rustix::io::pread(&self.file, &mut bytes, 0))?;
-        let line = bytes[..len].split(|&byte| byte == b'\n').next();
-        let line = line.and_then(|line| std::str::from_utf8(line).ok());
-        Ok(line.unwrap_or_default().to_owned())
+        let len = retry_on_intr(|| rustix::io::pread(&self.file, &mut bytes, 0)).ok()?;
+        let line = bytes[..len].split(|&byte| byte == b'\n').next()?;
+        std::str::from_utf8(line).ok()?.trim_end().parse().ok()
     }
 
     /// Writes the text, padded with spaces to `len` bytes, so that a shorter one leaves
     /// nothing of a longer one.
     pub(crate) fn write(&self, text: &str, len: usize) -> io::Result<()> {
-        let line = format!("{text:<len$}\n");
-        retry_on_intr(|| rustix::io::pwrite(&self.file, line.as_bytes(), 0))?;
+        let mut line = [b' '; LEN_MAX];
+        let end = text.len().max(len).min(LEN_MAX - 1);
+        for (place, byte) in line[..end].iter_mut().zip(text.bytes()) {
+            *place = byte;
+        }
+        line[end] = b'\n';
+        retry_on_intr(|| rustix::io::pwrite(&self.file, &line[..=end], 0))?;
         Ok(())
     }
 }

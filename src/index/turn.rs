@@ -1,6 +1,6 @@
 //! Where the search for a free port goes on: `index/turn`, the port that was picked in turn
-//! last. Only a hint. It is written before the port is committed, so that no port is missed; of
-//! two that are picked at once, the slower writer may set it back by one.
+//! last. Only a hint. It is written before the port is committed, so that no port is missed; a writer
+//! that is slower than others, or was stopped, may set it back to where it began.
 
 use crate::fs::os::OsDir;
 use crate::fs::slot::Slot;
@@ -22,7 +22,7 @@ impl Turn {
 
     /// Returns the port that was picked last.
     pub(crate) fn last(&self) -> Option<Port> {
-        self.0.as_ref()?.read().ok()?.trim_end().parse().ok()
+        self.0.as_ref()?.read().and_then(Port::new)
     }
 
     /// Notes that `port` of `range` was picked by a search that began behind `seen`, unless
@@ -30,8 +30,13 @@ impl Turn {
     pub(crate) fn advance(&self, seen: Option<Port>, port: Port, range: PortRange) {
         let last = self.last();
         if last == seen || last.is_none_or(|last| !is_ahead(last, port, range)) {
-            self.write(&port.to_string());
+            self.set(port);
         }
+    }
+
+    /// The same without looking, for a search whose first port it was: nobody else can have come far meanwhile.
+    pub(crate) fn set(&self, port: Port) {
+        self.write(&port.get().to_string());
     }
 
     /// Goes where others went on who wrote `next` as `next_available` into the registry file,
@@ -40,7 +45,7 @@ impl Turn {
         let last = self.last();
         let is_ahead = |last| last == next || is_ahead(last, next, range);
         if range.contains(next) && !last.is_some_and(is_ahead) {
-            self.write(&range.before(next).to_string());
+            self.set(range.before(next));
         }
     }
 
