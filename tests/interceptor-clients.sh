@@ -68,19 +68,16 @@ if [ -z "$interceptor" ]; then
 fi
 interceptor=$(realpath "$interceptor")
 
-# Prints the first line of a file as soon as it is there; fails where its writer has ended without one.
-first_line() { # FILE PID
+# Waits until a program says where it listens, and prints that; fails where the program has ended.
+said() { # NAME PID PATTERN
     local left
     for ((left = START_LIMIT * 10; left > 0; left--)); do
-        if read -r line <"$1"; then
-            echo "$line"
-            return
-        fi
+        grep -sohEm 1 "$3" "$work/$1.out" && return
         kill -0 "$2" 2>/dev/null || break
         sleep 0.1
     done
-    echo "nothing was said in $1" >&2
-    tail -n 20 "${1%.out}.err" >&2
+    echo "$1 did not say where it listens:" >&2
+    tail -n 20 "$work/$1.err" >&2
     return 1
 }
 
@@ -90,7 +87,7 @@ mkdir "$work/home" "$work/a project"
 
 "${clean[@]}" "$python" "$here/upstream.py" >"$work/upstream.out" 2>"$work/upstream.err" &
 started+=($!)
-port=$(first_line "$work/upstream.out" $!)
+port=$(said upstream $! '^[0-9]+$')
 upstream=http://127.0.0.1:$port
 target=$upstream
 
@@ -98,14 +95,14 @@ if [ "${arguments[*]-}" = --litellm ]; then
     "${clean[@]}" "FAKE_UPSTREAM=$upstream/v1" "CONFIG_FILE_PATH=$here/litellm.yaml" \
         "$python" "$here/litellm_proxy.py" >"$work/litellm.out" 2>"$work/litellm.err" &
     started+=($!)
-    port=$(first_line "$work/litellm.out" $!)
+    port=$(said litellm $! '^[0-9]+$')
     target=http://127.0.0.1:$port
 fi
 
 (cd "$work/a project" && exec "${clean[@]}" "$interceptor" --json --target "$target") \
     >"$work/interceptor.out" 2>"$work/interceptor.err" &
 started+=($!)
-url=$(first_line "$work/interceptor.out" $! | sed 's/^.*"url":"\([^"]*\)".*$/\1/')
+url=$(said interceptor $! 'http://127[^"]*')
 
 code=0
 "${clean[@]}" "$python" "$here/client.py" "${arguments[@]}" "$url" "$upstream" || code=$?

@@ -56,7 +56,7 @@ class Checks:
         assert headers["x-memory-user-id"] == headers["x-pycharm-instance"]
         assert headers["x-memory-user-id"].startswith("a-project-"), headers["x-memory-user-id"]
         assert headers["host"] == self.upstream.removeprefix("http://"), headers["host"]
-        assert seen["query"] == "a%20b=c%2F%252F", seen["query"]
+        assert seen["query"] == "a+b=c%2F%252F", seen["query"]
 
     def models(self):
         assert [model.id for model in self.client.models.list()] == ["echo", "step"]
@@ -231,10 +231,11 @@ def main(arguments):
         try:
             check()
             print(f"ok      {name}", flush=True)
-        except Exception:
+        except Exception as error:
             failed += 1
-            print(f"FAILED  {name}", flush=True)
-            traceback.print_exc()
+            # Which line of this file; what libraries do below it says little.
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
+            print(f"FAILED  {name}: line {lines[-1]}: {type(error).__name__}: {error}", flush=True)
     print(f"{len(checks) - failed} passed, {failed} failed (openai {openai.__version__})")
     return 1 if failed else 0
 
