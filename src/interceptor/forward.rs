@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::upgrade::{OnUpgrade, on};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -139,6 +139,9 @@ impl Proxy {
         let is_upgrade = protocol.is_some();
         self.sign(&mut parts.headers, protocol);
         let moved = Moved::now();
+        if body.size_hint().exact().is_none() {
+            headers::set_chunked(&mut parts.headers);
+        }
         let request = Request::from_parts(parts, Through::request(body, moved.clone()));
         let response = self.upstream.send(request, moved, is_upgrade).await?;
         self.pass_back(response, client)

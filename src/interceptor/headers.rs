@@ -37,8 +37,12 @@ const KEYS: [HeaderName; 5] = [
     HeaderName::from_static("x-litellm-api-key"),
 ];
 
-/// Takes away what is of the connection. What `Connection` names goes as well.
+/// Takes away what is of the connection. What `Connection` names goes as well, and the length of a body
+/// that comes in chunks: the chunks are right (RFC 9112, section 6.3).
 pub(super) fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
@@ -70,6 +74,11 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(UPGRADE, protocol);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+}
+
+/// Says that the body comes in chunks. Without it a GET would be taken to have none.
+pub(super) fn set_chunked(headers: &mut HeaderMap) {
+    headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
 }
 
 /// Asks for fields behind the body. Whoever sends `TE` names it in `Connection` (RFC 9110, section 10.1.4).

@@ -34,15 +34,36 @@ fn a_body_in_chunks_arrives_whole_on_every_path() {
     let test = Test::new();
     let upstream = Upstream::says(plain("{}"));
     let proxy = Proxy::start(&test, "shop", &upstream, &[]);
-    for path in ["/v1/files", "/v1/chat/completions"] {
+    // A search may be a GET with a body.
+    for (method, path) in [
+        ("PUT", "/v1/files"),
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/_search"),
+    ] {
         proxy.send(format!(
-            "PUT {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
              5\r\nfirst\r\n7\r\n second\r\n0\r\n\r\n"
         ));
         let request = upstream.request();
         assert_eq!(request.text(), "first second");
         assert_eq!(request.field("transfer-encoding"), Some("chunked"));
         assert_eq!(request.field("content-length"), None);
+    }
+}
+
+#[test]
+fn an_answer_in_chunks_is_as_long_as_its_chunks_are() {
+    let test = Test::new();
+    for length in ["3", "30"] {
+        let upstream = Upstream::says(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\n\r\n"
+        ));
+        let proxy = Proxy::start(&test, "shop", &upstream, &[]);
+        let answer = proxy.get("/v1/models");
+        assert_eq!(answer.text(), "hello");
+        assert_eq!(answer.field("content-length"), None);
+        proxy.end();
     }
 }
 
