@@ -1,6 +1,5 @@
 //! The way of a request: in, signed, on to the target, and its answer back.
 
-use std::io::Write;
 use std::time::Instant;
 
 use http_body_util::{Either, Full};
@@ -16,8 +15,8 @@ use super::admission::{Admission, Refused};
 use super::answer::{Trouble, json, text_of};
 use super::body::{Answer, Moved, Through};
 use super::headers;
+use super::log::Log;
 use super::metrics::{CONTENT_TYPE, Metrics, Open};
-use super::report::warning;
 use super::text::escape;
 use super::upstream::Upstream;
 
@@ -35,7 +34,9 @@ pub(super) struct Proxy {
     pub(super) key: Option<HeaderValue>,
     pub(super) facts: Facts,
     pub(super) metrics: Metrics,
-    pub(super) log: bool,
+    pub(super) log: Log,
+    /// Says each of them, and not only those that failed.
+    pub(super) logs_requests: bool,
 }
 
 /// What `/.portclaim/health` tells.
@@ -63,17 +64,17 @@ impl Proxy {
             Ok(response) => response,
             Err(trouble) => {
                 if trouble.status.is_server_error() {
-                    warning(&format!("{}: {}", what(), escape(&trouble.message)), None);
+                    let message = escape(&trouble.message);
+                    self.log.warning(format!("{}: {message}", what()));
                 }
                 trouble.answer()
             }
         };
         let (status, took) = (response.status().as_u16(), start.elapsed());
         self.metrics.answered(status, took);
-        if self.log {
+        if self.logs_requests {
             let took = took.as_secs_f64() * 1000.0;
-            // Whoever closed it does not want it.
-            let _ = writeln!(std::io::stderr(), "{} {status} {took:.1} ms", what());
+            self.log.plain(format!("{} {status} {took:.1} ms", what()));
         }
         response
     }
@@ -138,10 +139,10 @@ impl Proxy {
         parts.version = Version::HTTP_11;
         let is_upgrade = protocol.is_some();
         self.sign(&mut parts.headers, protocol);
-        let moved = Moved::now();
         if body.size_hint().exact().is_none() {
             headers::set_chunked(&mut parts.headers);
         }
+        let moved = Moved::now();
         let request = Request::from_parts(parts, Through::request(body, moved.clone()));
         let response = self.upstream.send(request, moved, is_upgrade).await?;
         self.pass_back(response, client)

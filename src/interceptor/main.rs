@@ -18,6 +18,7 @@ mod hold;
 mod identity;
 mod junie;
 mod key;
+mod log;
 mod metrics;
 mod options;
 mod peer;

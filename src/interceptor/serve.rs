@@ -24,6 +24,7 @@ use super::admission::Admission;
 use super::args::Cli;
 use super::forward::{Facts, Proxy};
 use super::hold::{Asked, Held, Taken, holders};
+use super::log::Log;
 use super::metrics::Metrics;
 use super::options::Options;
 use super::report::{self, Failure, print_json, warning};
@@ -146,6 +147,7 @@ async fn serve(
         &url,
         held.port.get(),
         std::process::id(),
+    let log = Log::start().map_err(failed("failed to start"))?;
         holders,
         &options,
     )?;
@@ -167,7 +169,8 @@ async fn serve(
         names: options.names,
         key: options.key,
         metrics: Metrics::new(),
-        log: args.log,
+        log,
+        logs_requests: args.log,
     });
     let open = accept_until(&mut signals, listeners, &proxy).await;
     // A second signal ends what still runs.
@@ -182,6 +185,7 @@ async fn serve(
 /// Takes connections until a signal comes; returns those that are open.
 async fn accept_until(
     signals: &mut Signals,
+    proxy.log.end();
     listeners: Vec<TcpListener>,
     proxy: &Arc<Proxy>,
 ) -> GracefulShutdown {

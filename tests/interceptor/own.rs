@@ -71,3 +71,19 @@ fn a_log_tells_neither_keys_nor_bodies_nor_queries() {
     let metrics = Proxy::start(&test, "shop", &upstream, &[]).get("/.portclaim/metrics");
     assert!(!metrics.text().contains("chat"));
 }
+
+#[test]
+fn it_serves_where_nobody_reads_what_it_says() {
+    let test = Test::new();
+    let upstream = Upstream::says(plain("{}"));
+    test.mkdir("shop");
+    let mut call = crate::proxy::call(&test, "shop", &upstream.url("")).with_args(["--log"]);
+    // It is kept open, and not read: a pipe takes 64 KiB.
+    let mut proxy = Proxy::unread(&mut call, test.port(0));
+    let path = "x".repeat(16 * 1024);
+    for _ in 0..20 {
+        assert_eq!(proxy.get(&format!("/{path}")).status(), 200);
+    }
+    proxy.signal(rustix::process::Signal::TERM);
+    proxy.wait();
+}

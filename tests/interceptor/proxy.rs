@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -56,6 +57,22 @@ impl Proxy {
             child,
             said,
             reader: Some(reader),
+        }
+    }
+
+    /// Starts one on this port whose standard error is read by nobody.
+    pub(crate) fn unread(call: &mut Call<'_>, port: u16) -> Proxy {
+        let child = call.spawn();
+        let end = Instant::now() + LONG;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < end, "it listens");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Proxy {
+            port,
+            child,
+            said: Arc::default(),
+            reader: None,
         }
     }
 
