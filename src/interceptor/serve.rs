@@ -126,6 +126,12 @@ async fn serve(
     let Some(address) = first.transpose().map_err(failed("failed to listen"))? else {
         return Err(Failure::new("there is no address to listen on"));
     };
+    let mut addresses = listeners.iter().filter_map(|it| it.local_addr().ok());
+    if addresses.any(|address| options.target.leads_to(address)) {
+        let text = format!("the target {} is this interceptor itself", options.target);
+        return Err(Failure::new(&text)
+            .hint("TARGET_LLM_URL or --target is the address of the server that requests go to"));
+    }
     if args.host.is_some_and(|host| !host.is_loopback()) {
         warning(
             &format!("other machines can reach {address}, and use the target through it"),

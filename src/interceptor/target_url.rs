@@ -1,6 +1,7 @@
 //! The address that requests go to, and how their path is put behind it: byte for byte, for a
 //! target's path may hold a whole address of its own.
 
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use hyper::Uri;
@@ -19,6 +20,21 @@ impl TargetUrl {
     /// Whether TLS leads there.
     pub(super) fn is_https(&self) -> bool {
         self.scheme == Scheme::HTTPS
+    }
+
+    /// Returns whether requests for it come to whoever listens at this address.
+    pub(super) fn leads_to(&self, address: SocketAddr) -> bool {
+        let default = if self.is_https() { 443 } else { 80 };
+        let host = self.authority.host().trim_matches(['[', ']']);
+        let local = address.ip();
+        let is_host = match host.parse::<IpAddr>() {
+            Ok(host) => host == local || host.is_loopback() && local.is_unspecified(),
+            Err(_) => {
+                host.eq_ignore_ascii_case("localhost")
+                    && (local.is_loopback() || local.is_unspecified())
+            }
+        };
+        is_host && self.authority.port_u16().unwrap_or(default) == address.port()
     }
 
     /// Returns the address for a request that asks for `wanted`.
@@ -113,6 +129,22 @@ mod tests {
         for (target, wanted, uri) in cases {
             assert_eq!(joined(target, wanted), uri);
         }
+    }
+
+    #[test]
+    fn an_address_that_leads_back_is_known() {
+        let leads = |target: &str, address: &str| {
+            let target: TargetUrl = target.parse().expect("an address");
+            target.leads_to(address.parse().expect("an address"))
+        };
+        assert!(leads("http://LocalHost:8888/v1", "127.0.0.1:8888"));
+        assert!(leads("http://[::1]:8888", "[::1]:8888"));
+        assert!(leads("http://127.0.0.1", "0.0.0.0:80"));
+        assert!(leads("https://192.168.1.2", "192.168.1.2:443"));
+        assert!(!leads("http://127.0.0.2:8888", "127.0.0.1:8888"));
+        assert!(!leads("http://localhost:8764", "127.0.0.1:8888"));
+        assert!(!leads("http://localhost:8888", "192.168.1.2:8888"));
+        assert!(!leads("http://example.com:8888", "127.0.0.1:8888"));
     }
 
     #[test]

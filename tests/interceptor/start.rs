@@ -82,6 +82,24 @@ fn a_second_one_says_that_the_first_serves() {
 }
 
 #[test]
+fn it_does_not_pass_requests_on_to_itself() {
+    let test = Test::new();
+    test.mkdir("shop");
+    let port = test.port(0);
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        if host == "[::1]" && TcpListener::bind("[::1]:0").is_err() {
+            crate::harness::skip("::1", "this host has no IPv6");
+            continue;
+        }
+        let target = format!("http://{host}:{port}/v1");
+        let refused = call(&test, "shop", &target).code(2);
+        refused
+            .stderr_has(format!("error: the target {target} is this interceptor"))
+            .run();
+    }
+}
+
+#[test]
 fn of_many_at_once_one_serves() {
     const MANY: usize = 6;
     let test = Test::new();
