@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::args::Whose;
 use super::global::Target;
-use super::peer::{self, Peer};
+use super::peer;
 use super::report::{Failure, warning};
 use super::settings::Settings;
 use super::stranger::{is_in_use, stranger};
@@ -36,7 +36,7 @@ pub(super) struct Held {
 /// Whether this program serves, or another one does already.
 pub(super) enum Taken {
     Here(Box<Held>),
-    ByPeer { port: Port, pid: u32 },
+    ByPeer { address: SocketAddr, pid: u32 },
 }
 
 impl Taken {
@@ -94,13 +94,13 @@ impl Asked<'_> {
             };
             // It has said that it runs, and may be about to listen.
             if let Some(peer) = self.peer(claim.port()).await {
-                return Ok(by_peer(claim.port(), &peer));
+                return Ok(peer);
             }
             if Instant::now() > end {
                 let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
                 let text = format!("{who} runs already, on port {}{pid}", claim.port());
                 return Err(Failure::no(&text).hint(
-                    "it is no interceptor, or does not answer: end it, or use --service for a port of another name",
+                    "it is no interceptor, listens on another address (--host), or does not answer: end it, or use --service for a port of another name",
                 ));
             }
             sleep(PAUSE).await;
@@ -117,7 +117,7 @@ impl Asked<'_> {
             Ok(listeners) => Ok(Taken::here(Held::new(claim, listeners, Some(running)))),
             Err(error) if is_in_use(&error) => match self.peer(claim.port()).await {
                 // Where there are no locks, nobody has said that it runs.
-                Some(peer) => Ok(by_peer(claim.port(), &peer)),
+                Some(peer) => Ok(peer),
                 None => Err(Failure::no(&stranger(self.registry, claim, who)?)
                     .hint("end that program, or see with portclaim who what it is")),
             },
@@ -132,7 +132,7 @@ impl Asked<'_> {
             Ok(lease) => lease,
             Err(error) if error.kind() == ErrorKind::Taken => {
                 return match self.peer(port).await {
-                    Some(peer) => Ok(by_peer(port, &peer)),
+                    Some(peer) => Ok(peer),
                     None => Err(Failure::from(error).hint(&format!(
                         "portclaim who {port} tells more; without INTERCEPTOR_PORT and --port the project has a port of its own"
                     ))),
@@ -263,16 +263,18 @@ impl Asked<'_> {
         self.host.is_none() && address.is_ipv6() && is_missing
     }
 
-    /// Asks who listens there, and returns the interceptor of this project.
-    async fn peer(&self, port: Port) -> Option<Peer> {
+    /// Asks who listens there, and returns whether it is the interceptor of this project.
+    async fn peer(&self, port: Port) -> Option<Taken> {
         let host = self.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let host = match host {
             IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             host => host,
         };
-        let peer = peer::ask(SocketAddr::new(host, port.get())).await?;
-        peer.is_of(self.holder()).then_some(peer)
+        let address = SocketAddr::new(host, port.get());
+        let peer = peer::ask(address).await?;
+        let pid = peer.pid;
+        (peer.is_of(self.holder())).then_some(Taken::ByPeer { address, pid })
     }
 }
 
@@ -284,13 +286,6 @@ impl Held {
             _running: running,
             _lease: None,
         }
-    }
-}
-
-fn by_peer(port: Port, peer: &Peer) -> Taken {
-    Taken::ByPeer {
-        port,
-        pid: peer.pid,
     }
 }
 

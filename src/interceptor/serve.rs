@@ -73,13 +73,13 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     tell(&registry);
     let held = match taken? {
         Taken::Here(held) => *held,
-        Taken::ByPeer { port, pid } => {
-            let url = format!("http://127.0.0.1:{port}/v1");
+        Taken::ByPeer { address, pid } => {
+            let url = format!("http://{address}/v1");
             return announce(
                 &settings,
                 "running",
                 &url,
-                port.get(),
+                address.port(),
                 pid,
                 &holders,
                 &options,
@@ -147,13 +147,13 @@ async fn serve(
     let upstream = upstream.map_err(failed(
         "failed to read the certificates that the system trusts",
     ))?;
+    let log = Log::start().map_err(failed("failed to start"))?;
     announce(
         settings,
         "listening",
         &url,
         held.port.get(),
         std::process::id(),
-    let log = Log::start().map_err(failed("failed to start"))?;
         holders,
         &options,
     )?;
@@ -185,13 +185,13 @@ async fn serve(
         _ = &mut drained => {}
         () = signals.next() => {}
     }
+    proxy.log.end();
     Ok(())
 }
 
 /// Takes connections until a signal comes; returns those that are open.
 async fn accept_until(
     signals: &mut Signals,
-    proxy.log.end();
     listeners: Vec<TcpListener>,
     proxy: &Arc<Proxy>,
 ) -> GracefulShutdown {

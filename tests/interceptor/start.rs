@@ -100,6 +100,20 @@ fn it_does_not_pass_requests_on_to_itself() {
 }
 
 #[test]
+fn a_second_one_tells_the_address_of_the_first() {
+    let test = Test::new();
+    test.mkdir("shop");
+    if TcpListener::bind("[::1]:0").is_err() {
+        crate::harness::skip("::1", "this host has no IPv6");
+        return;
+    }
+    let serve = || call(&test, "shop", "http://127.0.0.1:1").with_args(["--host", "::1"]);
+    let _first = Proxy::of(serve());
+    let url = format!("http://[::1]:{}/v1 for ", test.port(0));
+    serve().stderr_has(url).run();
+}
+
+#[test]
 fn of_many_at_once_one_serves() {
     const MANY: usize = 6;
     let test = Test::new();
