@@ -50,10 +50,15 @@ pub(super) fn write(
     profile.entry("apiType").or_insert_with(kind);
     let text = serde_json::to_string_pretty(&profile).expect("what was read as JSON is JSON");
     fs::create_dir_all(&directory).map_err(|error| failed("make the directory of", &error))?;
-    // Whole or not at all: under another name first.
+    // Whole or not at all: under another name first. Who may read a key that it holds stays.
     let new = directory.join(format!(".{NAME}.json.{}", std::process::id()));
-    let written = fs::File::create(&new)
-        .and_then(|mut file| writeln!(file, "{text}"))
+    let written = fs::File::create_new(&new)
+        .and_then(|mut file| {
+            if let Ok(old) = fs::metadata(&path) {
+                file.set_permissions(old.permissions())?;
+            }
+            writeln!(file, "{text}")
+        })
         .and_then(|()| fs::rename(&new, &path));
     if let Err(error) = written {
         let _ = fs::remove_file(&new);

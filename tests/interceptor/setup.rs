@@ -1,5 +1,7 @@
 //! `portclaim-interceptor setup`, and how `portclaim interceptor` hands over.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
 use crate::harness::Test;
@@ -47,8 +49,11 @@ fn a_profile_for_junie_is_written_and_kept() {
     // What the user wrote into it stays.
     let edited =
         json!({"apiType": "OpenAIResponses", "baseUrl": "x", "id": "o", "temperature": 0.5});
-    test.write(profile, edited.to_string());
+    // It may hold a key, which nobody else is to read.
+    crate::harness::chmod(&test.write(profile, edited.to_string()), 0o600);
     setup(&[]).any_stdout().run();
+    let mode = std::fs::metadata(test.path(profile)).expect("it is there");
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
     let kept = json!({"apiType": "OpenAIResponses", "baseUrl": url, "id": "o", "temperature": 0.5});
     assert_eq!(read(), kept);
     test.write(profile, "no json");
