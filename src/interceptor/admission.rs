@@ -2,12 +2,16 @@
 //!
 //! A page can make a browser send requests to a loopback address, by its number or by a name of its
 //! own that it lets point there (DNS rebinding). The browser says which page it is for in `Origin`, and
-//! which name it used in `Host`; neither can be changed by the page.
+//! which name it used in `Host`; neither can be changed by the page. Where there is no `Origin`, as for an
+//! image, `Sec-Fetch-Site` says whether the page is another's.
 
 use std::net::IpAddr;
 
-use hyper::header::{HOST, HeaderMap, ORIGIN};
+use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::uri::Authority;
+
+/// How near the page is that a browser sends a request for.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whose requests are passed on.
 #[derive(Debug)]
@@ -59,6 +63,12 @@ impl Admission {
         };
         let mut origins = headers.get_all(ORIGIN).iter();
         if !origins.all(|value| is_let_in(value.as_bytes())) {
+            return Err(Refused::Origin);
+        }
+        // A page's images come without an origin.
+        let is_own = |value: &[u8]| matches!(value, b"none" | b"same-origin");
+        let mut sites = headers.get_all(&FETCH_SITE).iter();
+        if !headers.contains_key(ORIGIN) && !sites.all(|value| is_own(value.as_bytes())) {
             return Err(Refused::Origin);
         }
         Ok(())

@@ -60,3 +60,28 @@ fn what_is_let_in_by_name_is() {
         403
     );
 }
+
+#[test]
+fn a_page_that_does_not_say_where_it_is_from_is_refused() {
+    let test = Test::new();
+    let upstream = Upstream::says(plain("{}"));
+    let args = ["--allow-origin", "http://localhost:3000"];
+    let proxy = Proxy::start(&test, "shop", &upstream, &args);
+    // As for an image: no Origin is sent with it.
+    for site in ["cross-site", "same-site"] {
+        let answer = ask(
+            &proxy,
+            &format!("Host: localhost\r\nSec-Fetch-Site: {site}"),
+        );
+        assert_eq!(answer.status(), 403, "{site}");
+    }
+    upstream.assert_quiet();
+    // What a person typed, and a page that is let in.
+    for fields in [
+        "Host: localhost\r\nSec-Fetch-Site: none",
+        "Host: localhost\r\nSec-Fetch-Site: same-origin",
+        "Host: localhost\r\nOrigin: http://localhost:3000\r\nSec-Fetch-Site: same-site",
+    ] {
+        assert_eq!(ask(&proxy, fields).status(), 200, "{fields}");
+    }
+}
