@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,19 +123,21 @@ async fn serve(
     let listeners = held.listeners.drain(..).map(to_tokio);
     let listeners: io::Result<Vec<TcpListener>> = listeners.collect();
     let listeners = listeners.map_err(failed("failed to listen"))?;
-    let first = listeners.first().map(TcpListener::local_addr);
-    let Some(address) = first.transpose().map_err(failed("failed to listen"))? else {
+    let addresses: io::Result<Vec<SocketAddr>> =
+        listeners.iter().map(TcpListener::local_addr).collect();
+    let addresses = addresses.map_err(failed("failed to listen"))?;
+    let Some(address) = addresses.first() else {
         return Err(Failure::new("there is no address to listen on"));
     };
-    let mut addresses = listeners.iter().filter_map(|it| it.local_addr().ok());
-    if addresses.any(|address| options.target.leads_to(address)) {
-        let text = format!("the target {} is this interceptor itself", options.target);
+    let target = &options.target;
+    if addresses.iter().any(|it| target.leads_to(*it)) {
+        let text = format!("the target {target} is this interceptor itself");
         return Err(Failure::new(&text)
             .hint("TARGET_LLM_URL or --target is the address of the server that requests go to"));
     }
-    if args.host.is_some_and(|host| !host.is_loopback()) {
+    for open in addresses.iter().filter(|it| !it.ip().is_loopback()) {
         warning(
-            &format!("other machines can reach {address}, and use the target through it"),
+            &format!("other machines can reach {open}, and use the target through it"),
             None,
         );
     }

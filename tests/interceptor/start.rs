@@ -1,6 +1,8 @@
 //! Which port it takes, and what it says: one serves for a project, whoever else starts.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
@@ -251,6 +253,37 @@ fn sockets_that_are_handed_over_are_served() {
     assert_eq!(proxy.get("/").status(), 200);
     let said = proxy.end();
     assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
+fn a_socket_that_other_machines_reach_is_warned_of() {
+    let test = Test::new();
+    test.mkdir("shop");
+    let open = TcpListener::bind("0.0.0.0:0").expect("a port is free");
+    let address = open.local_addr().expect("it has one");
+    let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$program\" 3<&0 </dev/null";
+    let mut child = Command::new("/bin/sh")
+        .args(["-euc", script])
+        .env_clear()
+        .envs([
+            ("HOME", test.home().as_os_str()),
+            ("program", PROGRAM.as_ref()),
+        ])
+        .current_dir(test.path("shop"))
+        .stdin(std::os::fd::OwnedFd::from(open))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let said = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut said = said.lines().map(|line| line.expect("it is text"));
+    let warned = format!("warning: other machines can reach {address}, ");
+    // It stands before the address is told.
+    let mut before = said
+        .by_ref()
+        .take_while(|line| !line.starts_with("http://"));
+    assert!(before.any(|line| line.starts_with(&warned)));
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
 }
 
 #[test]
