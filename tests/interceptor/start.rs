@@ -50,9 +50,9 @@ fn what_it_says_for_programs_is_json() {
     let mut serving = call(&test, "shop", &upstream.url("")).with_args(["--json"]);
     let mut child = serving.spawn();
     let mut told = String::new();
-    let mut lines = std::io::BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
     while !told.ends_with("}\n") {
-        let read = std::io::BufRead::read_line(&mut lines, &mut told).expect("it is text");
+        let read = BufRead::read_line(&mut lines, &mut told).expect("it is text");
         assert!(read > 0, "{told}");
     }
     let told: serde_json::Value = serde_json::from_str(&told).expect("it is JSON");
