@@ -8,11 +8,7 @@
 //! ```
 //!
 //! Delays are told from times within the chunks: all processes of a host read the same clock.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a benchmark is a program of its own"
-)]
+#![expect(clippy::print_stdout, reason = "a benchmark is a program of its own")]
 
 use std::io::{self, ErrorKind, Read};
 use std::net::Ipv4Addr;
@@ -91,15 +87,14 @@ async fn answer_all(mut stream: TcpStream) -> io::Result<()> {
             }
         }
         buffer.drain(..head_len + body_len);
-        match field(&head, "x-plan").and_then(plan) {
-            Some((chunks, pause)) => send_stream(&mut stream, chunks, pause).await?,
-            None => {
-                let len = JSON.len();
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len}\r\n\r\n{JSON}"
-                );
-                stream.write_all(answer.as_bytes()).await?;
-            }
+        if let Some((chunks, pause)) = field(&head, "x-plan").and_then(plan) {
+            send_stream(&mut stream, chunks, pause).await?;
+        } else {
+            let len = JSON.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len}\r\n\r\n{JSON}"
+            );
+            stream.write_all(answer.as_bytes()).await?;
         }
         if field(&head, "connection") == Some("close") {
             return stream.shutdown().await;

@@ -1,6 +1,6 @@
 //! Who is on a port that somebody else has claimed.
 
-use portclaim::{Claim, ErrorKind, Registry};
+use portclaim::{Claim, ErrorKind, Port, Record, Registry};
 
 use super::listening::{Listening, describe};
 use super::projects::Projects;
@@ -15,12 +15,20 @@ pub(super) fn is_in_use(error: &portclaim::Error) -> bool {
 /// Says who has the port that `who` claimed.
 pub(super) fn stranger(registry: &Registry, claim: &Claim, who: &str) -> Result<String, Failure> {
     let port = claim.port();
+    let by = programs_on(registry, port, Some(claim.record()))?;
+    let by = by.unwrap_or_else(|| "a program that cannot be seen".to_owned());
+    Ok(format!("port {port} of {who} is in use by {by}"))
+}
+
+/// Names the programs that listen on a port; `None` where none can be seen.
+pub(super) fn programs_on(
+    registry: &Registry,
+    port: Port,
+    claim: Option<&Record>,
+) -> Result<Option<String>, Failure> {
     let listening = Listening::of(&|wanted| wanted == port);
     let programs = listening.programs(port);
-    let projects = Projects::of_listeners(programs, Some(claim.record()), registry)?;
-    let by = match describe(programs, Some(claim.record().project()), &projects) {
-        by if by.is_empty() => "a program that cannot be seen".to_owned(),
-        by => by,
-    };
-    Ok(format!("port {port} of {who} is in use by {by}"))
+    let projects = Projects::of_listeners(programs, claim, registry)?;
+    let by = describe(programs, claim.map(Record::project), &projects);
+    Ok(Some(by).filter(|by| !by.is_empty()))
 }

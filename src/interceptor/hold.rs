@@ -15,7 +15,7 @@ use super::global::Target;
 use super::peer;
 use super::report::{Failure, warning};
 use super::settings::Settings;
-use super::stranger::{is_in_use, stranger};
+use super::stranger::{is_in_use, programs_on, stranger};
 use super::target::Holders;
 use super::text::escape;
 
@@ -100,7 +100,7 @@ impl Asked<'_> {
                 let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
                 let text = format!("{who} runs already, on port {}{pid}", claim.port());
                 return Err(Failure::no(&text).hint(
-                    "it is no interceptor, listens on another address (--host), or does not answer: end it, or use --service for a port of another name",
+                    "it is no interceptor, or does not answer: end it, or use --service for a port of another name",
                 ));
             }
             sleep(PAUSE).await;
@@ -133,9 +133,7 @@ impl Asked<'_> {
             Err(error) if error.kind() == ErrorKind::Taken => {
                 return match self.peer(port).await {
                     Some(peer) => Ok(peer),
-                    None => Err(Failure::from(error).hint(&format!(
-                        "portclaim who {port} tells more; without INTERCEPTOR_PORT and --port the project has a port of its own"
-                    ))),
+                    None => Err(self.taken(port, error)?),
                 };
             }
             Err(error) if error.kind() == ErrorKind::NoLocks => {
@@ -157,6 +155,19 @@ impl Asked<'_> {
             _running: None,
             _lease: Some(lease),
         }))
+    }
+
+    /// Says who has a port that was asked for.
+    fn taken(&self, port: Port, error: Error) -> Result<Failure, Failure> {
+        let claim = self.registry.lookup(port)?;
+        let by = programs_on(self.registry, port, claim.as_ref())?;
+        let failure = match by {
+            Some(by) => Failure::no(&format!("port {port} is in use by {by}")),
+            None => Failure::from(error),
+        };
+        Ok(failure.hint(&format!(
+            "portclaim who {port} tells more; without INTERCEPTOR_PORT and --port the project has a port of its own"
+        )))
     }
 
     /// Binds a port that nothing keeps.
@@ -263,18 +274,35 @@ impl Asked<'_> {
         self.host.is_none() && address.is_ipv6() && is_missing
     }
 
-    /// Asks who listens there, and returns whether it is the interceptor of this project.
+    /// Asks who listens there, and returns whether it is the interceptor of this project. It may
+    /// listen elsewhere than this one would, which can be seen on Linux.
     async fn peer(&self, port: Port) -> Option<Taken> {
-        let host = self.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
-        let host = match host {
-            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            host => host,
-        };
-        let address = SocketAddr::new(host, port.get());
-        let peer = peer::ask(address).await?;
-        let pid = peer.pid;
-        (peer.is_of(self.holder())).then_some(Taken::ByPeer { address, pid })
+        let seen = portclaim::listeners(&|it| it == port).unwrap_or_default();
+        let seen = seen.iter().map(|listener| listener.address);
+        let mut asked = Vec::new();
+        for address in self.addresses().into_iter().chain(seen) {
+            let address = SocketAddr::new(reachable(address), port.get());
+            if asked.contains(&address) {
+                continue;
+            }
+            asked.push(address);
+            if let Some(peer) = peer::ask(address).await
+                && peer.is_of(self.holder())
+            {
+                let pid = peer.pid;
+                return Some(Taken::ByPeer { address, pid });
+            }
+        }
+        None
+    }
+}
+
+/// Returns where a program can be asked that listens on this address.
+fn reachable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        address => address,
     }
 }
 

@@ -51,6 +51,22 @@ struct Announced<'a> {
     target: &'a str,
 }
 
+impl Announced<'_> {
+    /// Says that this program listens, or that another one does.
+    fn announce(&self, settings: &Settings) -> Result<(), Failure> {
+        if settings.json {
+            return print_json(self);
+        }
+        let (url, project) = (self.url, escape(self.project));
+        let more = match self.event {
+            "running" => format!(" runs already (pid {})", self.pid),
+            _ => String::new(),
+        };
+        let _ = writeln!(io::stderr(), "{url} for {project}{more}");
+        Ok(())
+    }
+}
+
 /// Takes the port, tells it, and serves.
 pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     let settings = Settings::resolve(&cli.global)?;
@@ -76,15 +92,16 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
         Taken::Here(held) => *held,
         Taken::ByPeer { address, pid } => {
             let url = format!("http://{address}/v1");
-            return announce(
-                &settings,
-                "running",
-                &url,
-                address.port(),
+            let told = Announced {
+                event: "running",
+                url: &url,
+                port: address.port(),
                 pid,
-                &holders,
-                &options,
-            );
+                project: holders.project.as_str(),
+                identity: &options.identity,
+                target: &options.target.to_string(),
+            };
+            return told.announce(&settings);
         }
     };
     let done = runtime.block_on(serve(cli, &settings, &holders, options, held));
@@ -151,15 +168,17 @@ async fn serve(
         "failed to read the certificates that the system trusts",
     ))?;
     let log = Log::start().map_err(failed("failed to start"))?;
-    announce(
-        settings,
-        "listening",
-        &url,
-        held.port.get(),
-        std::process::id(),
-        holders,
-        &options,
-    )?;
+    let told = Announced {
+        event: "listening",
+        url: &url,
+        port: held.port.get(),
+        pid: std::process::id(),
+        project: holders.project.as_str(),
+        identity: &options.identity,
+        target: &options.target.to_string(),
+    };
+    // It serves all the same where nobody reads it.
+    let _ = told.announce(settings);
     let proxy = Arc::new(Proxy {
         upstream,
         admission: Admission::new(args.host, &args.allow_host, &args.allow_origin),
@@ -251,38 +270,6 @@ async fn accept(listener: TcpListener, streams: mpsc::Sender<TcpStream>) {
             () = streams.closed() => return,
         }
     }
-}
-
-/// Says that this program listens, or that another one does.
-fn announce(
-    settings: &Settings,
-    event: &str,
-    url: &str,
-    port: u16,
-    pid: u32,
-    holders: &Holders,
-    options: &Options,
-) -> Result<(), Failure> {
-    let project = holders.project.as_str();
-    if settings.json {
-        return print_json(&Announced {
-            event,
-            url,
-            port,
-            pid,
-            project,
-            identity: &options.identity,
-            target: &options.target.to_string(),
-        });
-    }
-    let project = escape(project);
-    let more = match event {
-        "running" => format!(" runs already (pid {pid})"),
-        _ => String::new(),
-    };
-    // It serves all the same where nobody reads it.
-    let _ = writeln!(io::stderr(), "{url} for {project}{more}");
-    Ok(())
 }
 
 fn to_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
