@@ -224,6 +224,7 @@ fn list_without_a_registry_shows_an_empty_one_and_creates_nothing() {
             "range": {"min": first, "max": test.port(7)},
             "total": 8,
             "allocated": 0,
+            "unreadable": 0,
             "available": 8,
             "next_available": first,
             "claims": [],
