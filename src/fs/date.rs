@@ -20,21 +20,25 @@ impl OsDir {
             stat => stat?,
         };
         let seconds = Duration::from_secs(stat.st_mtime.unsigned_abs());
-        let time = if stat.st_mtime < 0 {
+        let second = if stat.st_mtime < 0 {
             SystemTime::UNIX_EPOCH.checked_sub(seconds)
         } else {
             SystemTime::UNIX_EPOCH.checked_add(seconds)
         };
+        // Signed or not, as the system has it.
+        let part = u64::try_from(i128::from(stat.st_mtime_nsec));
+        let part = Duration::from_nanos(part.unwrap_or_default());
+        let time = second.and_then(|second| second.checked_add(part));
         Ok(Some(time.unwrap_or(SystemTime::UNIX_EPOCH)))
     }
 
-    /// Dates a file, durably.
+    /// Dates a file, durably. Not before 1970.
     pub(crate) fn touch(&self, file: &OwnedFd, time: SystemTime) -> io::Result<()> {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
-        let seconds = since.unwrap_or_default().as_secs();
+        let since = since.unwrap_or_default();
         let time = fs::Timespec {
-            tv_sec: i64::try_from(seconds).map_err(|_| io::ErrorKind::InvalidInput)?,
-            tv_nsec: 0,
+            tv_sec: i64::try_from(since.as_secs()).map_err(|_| io::ErrorKind::InvalidInput)?,
+            tv_nsec: since.subsec_nanos().into(),
         };
         let times = fs::Timestamps {
             last_access: fs::Timespec {

@@ -8,7 +8,7 @@ use crate::fs::Dir;
 use crate::net::Availability;
 use crate::port::Port;
 use crate::project::Holder;
-use crate::record::{Draft, LEN_MAX, Record};
+use crate::record::{Draft, LEN_MAX, Nonce, Record};
 
 use super::claim::{Attempt, Committed, Pending, claim, withdraw_dangling};
 use super::lookup::{carries, hidden};
@@ -85,7 +85,16 @@ pub(crate) fn acquire<D: Dir>(
     let pickers = |_| Ok(picker.take().expect("it is asked for once"));
     let drafts = [Draft::from(holder.clone())];
     let accept = |_: usize, _: &Record| Ok(());
-    let acquired = acquire_set(store, &drafts, vec![seen], pickers, accept, quarantine)?;
+    let made = &mut Vec::new();
+    let acquired = acquire_set(
+        store,
+        &drafts,
+        vec![seen],
+        pickers,
+        accept,
+        quarantine,
+        made,
+    )?;
     Ok(acquired.ok().and_then(|mut one| one.pop()))
 }
 
@@ -95,7 +104,11 @@ pub(crate) fn acquire<D: Dir>(
 /// `seen` are look-ups that the caller has made; that they may be outdated does no harm, for a
 /// commit is published only where there is none. `picker` is asked once for each holder that
 /// needs it, when those before it have their claims; `accept` may refuse a port that a holder
-/// has. The one that knew no port any more is returned: then nothing has changed.
+/// has. The one that knew no port any more is returned: then nothing has changed, but where
+/// another process gave one of them a port meanwhile, and gave it back.
+///
+/// `made` are the claims that the caller has made so far, by this or an earlier call; what a holder has by one
+/// of them is new.
 ///
 /// After an error, some may have been given a port: a disk that failed in the middle leaves
 /// commits that others may have been told.
@@ -106,6 +119,7 @@ pub(crate) fn acquire_set<D: Dir, P: Picker>(
     mut picker: impl FnMut(usize) -> Result<P>,
     accept: impl Fn(usize, &Record) -> Result<()>,
     quarantine: impl Fn() -> Result<D>,
+    made: &mut Vec<Nonce>,
 ) -> Result<Result<Vec<Acquired>, P>> {
     let mut seen: Vec<Option<Lookup>> = seen.into_iter().map(Some).collect();
     let mut pickers: Vec<Option<P>> = drafts.iter().map(|_| None).collect();
@@ -129,6 +143,9 @@ pub(crate) fn acquire_set<D: Dir, P: Picker>(
                 found => Ok(found),
             });
             match found {
+                Ok(Found::Existing(record)) if made.contains(&record.nonce()) => {
+                    acquired[at] = Some(Acquired::New(record));
+                }
                 Ok(Found::Existing(record)) => acquired[at] = Some(Acquired::Existing(record)),
                 Ok(Found::Pending(pending)) => claims.push((at, pending)),
                 answer => {
@@ -142,6 +159,7 @@ pub(crate) fn acquire_set<D: Dir, P: Picker>(
             }
         }
         for (at, record) in commit_all(store, claims)? {
+            made.push(record.nonce());
             acquired[at] = Some(Acquired::New(record));
         }
         if acquired.iter().all(Option::is_some) {

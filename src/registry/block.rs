@@ -12,7 +12,7 @@ use crate::place::Place;
 use crate::port::{BLOCK_MAX, Port, PortRange};
 use crate::project::Holder;
 use crate::protocol::{Lookup, ROUNDS_MAX, acquire_set, held, sweep};
-use crate::record::Record;
+use crate::record::{Nonce, Record};
 
 impl Registry {
     /// Returns `count` ports in a row, in ascending order, and gives them to the request's holder
@@ -57,6 +57,7 @@ impl Registry {
         }
         let place = self.place_for_writing()?;
         let members: Vec<Request> = (0..count).map(|number| request.member(number)).collect();
+        let made = &mut Vec::new();
         for _ in 0..ROUNDS_MAX {
             let seen = look_all(place, &members)?;
             let first = match start(&seen) {
@@ -64,11 +65,12 @@ impl Registry {
                 None => request.port,
             };
             if let Some(first) = first {
-                return self.claim_all(&in_a_row(&members, first, IsProbed::AllButFirst)?);
+                let requests = in_a_row(&members, first, IsProbed::AllButFirst)?;
+                return self.claim_all_beside(&requests, made);
             }
             let file = self.adopt(place)?;
             let rewrite = file.rewrite;
-            let block = self.new_block(place, request, &members, &file);
+            let block = self.new_block(place, request, &members, &file, made);
             drop(file);
             self.changed(place, rewrite);
             match block {
@@ -125,6 +127,7 @@ impl Registry {
         request: &Request,
         members: &[Request],
         file: &Adopted,
+        made: &mut Vec<Nonce>,
     ) -> Result<Vec<Claim>> {
         let range = request.range.unwrap_or(self.range());
         let excluded = self.excluded(request);
@@ -148,7 +151,7 @@ impl Registry {
                 let accept = |at: usize, record: &Record| requests[at].check_existing(record);
                 let seen = look_all(place, members)?;
                 let quarantine = || place.quarantine();
-                match acquire_set(&place.store, &drafts, seen, pick, accept, quarantine)? {
+                match acquire_set(&place.store, &drafts, seen, pick, accept, quarantine, made)? {
                     Ok(acquired) => {
                         place.turn().advance(last, row.last(), range);
                         return Ok(self.claims(acquired));

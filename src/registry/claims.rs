@@ -6,7 +6,7 @@ use crate::claim::Claim;
 use crate::error::{Error, Result};
 use crate::project::Holder;
 use crate::protocol::{Acquired, Lookup, Released, held, make_durable, release};
-use crate::record::Record;
+use crate::record::{Nonce, Record};
 
 impl Registry {
     /// Returns the holder's port, and gives it one if it has none. Idempotent: whoever asks,
@@ -55,7 +55,9 @@ impl Registry {
     ///
     /// # Races
     ///
-    /// As [`Registry::claim`].
+    /// As [`Registry::claim`]. Where another process gives one of the holders a port and takes it
+    /// away again during the call, those before it in the row may keep theirs after an error: it
+    /// may have been told to others by then.
     ///
     /// # Examples
     ///
@@ -75,14 +77,27 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn claim_all(&self, requests: &[Request]) -> Result<Vec<Claim>> {
+        self.claim_all_beside(requests, &mut Vec::new())
+    }
+
+    /// The same; what the call has `made` before is new as well.
+    pub(super) fn claim_all_beside(
+        &self,
+        requests: &[Request],
+        made: &mut Vec<Nonce>,
+    ) -> Result<Vec<Claim>> {
         if requests.iter().all(|request| request.term.is_kept()) {
-            return self.claim_as_it_is(requests);
+            return self.claim_as_it_is(requests, made);
         }
-        self.claim_and_extend(requests)
+        self.claim_and_extend(requests, made)
     }
 
     /// The same without looking at the terms of what is held.
-    pub(super) fn claim_as_it_is(&self, requests: &[Request]) -> Result<Vec<Claim>> {
+    pub(super) fn claim_as_it_is(
+        &self,
+        requests: &[Request],
+        made: &mut Vec<Nonce>,
+    ) -> Result<Vec<Claim>> {
         let place = self.place_for_writing()?;
         let seen = look_all(place, requests)?;
         for (request, seen) in requests.iter().zip(&seen) {
@@ -95,14 +110,15 @@ impl Registry {
             for seen in seen {
                 if let Lookup::Held(record, flushed) = seen {
                     make_durable(&place.store, &record, flushed)?;
-                    claims.push(Claim::new(self.clone(), record, false));
+                    let is_new = made.contains(&record.nonce());
+                    claims.push(Claim::new(self.clone(), record, is_new));
                 }
             }
             return Ok(claims);
         }
         let file = self.adopt(place)?;
         let rewrite = file.rewrite;
-        let acquired = self.acquire_all(place, requests, seen, &file);
+        let acquired = self.acquire_all(place, requests, seen, &file, made);
         drop(file);
         self.changed(place, rewrite);
         Ok(self.claims(acquired?))

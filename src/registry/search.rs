@@ -15,7 +15,7 @@ use crate::protocol::{
     Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Swept, acquire_set, committed, leased,
     lookup_seal, marks, pause, sweep, sweep_port,
 };
-use crate::record::{Draft, Record};
+use crate::record::{Draft, Nonce, Record};
 use crate::repository::Repository;
 
 /// How often an exhausted range, or a port that is claimed, is tried: once more than others are
@@ -86,6 +86,7 @@ impl Registry {
         requests: &[Request],
         seen: Vec<Lookup>,
         file: &Adopted,
+        made: &mut Vec<Nonce>,
     ) -> Result<Vec<Acquired>> {
         let drafts = drafts(requests);
         let known = requests
@@ -117,7 +118,8 @@ impl Registry {
                 None => look_all(place, requests)?,
             };
             let refuse = |at: usize, record: &Record| requests[at].check_existing(record);
-            let acquired = acquire_set(&place.store, &drafts, seen, pick, refuse, quarantine)?;
+            let acquired =
+                acquire_set(&place.store, &drafts, seen, pick, refuse, quarantine, made)?;
             Ok(match acquired {
                 Ok(acquired) => Found::This(acquired),
                 Err(pick) => Found::Exhausted(pick),

@@ -12,8 +12,8 @@ use crate::fs::Dir;
 use crate::index::present;
 use crate::net::is_free;
 use crate::place::Place;
-use crate::protocol::{Context, ROUNDS_MAX, committed, pause, read_claim, release_ended};
-use crate::record::{Record, claim_name};
+use crate::protocol::{Context, ROUNDS_MAX, committed, pause, release_ended};
+use crate::record::{Nonce, Record, claim_name};
 use crate::term::Term;
 
 impl Registry {
@@ -81,11 +81,10 @@ impl Registry {
                 continue;
             }
             let renewed = (|| {
+                // One that was released may lie there until it is swept: its lock was held.
                 let is_it = dir.means(&name, &file).at(Op::Inspect, dir, &name)?
-                    && matches!(
-                        read_claim(&place.store, record.port())?,
-                        Some(Ok(there)) if there.nonce() == record.nonce()
-                    );
+                    && committed(&place.store, record.port())?
+                        .is_some_and(|there| there.nonce() == record.nonce());
                 if is_it {
                     dir.touch(&file, date).at(Op::Write, dir, &name)?;
                 }
@@ -100,10 +99,14 @@ impl Registry {
 
 impl Registry {
     /// Claims, and begins the terms of what is held anew.
-    pub(super) fn claim_and_extend(&self, requests: &[Request]) -> Result<Vec<Claim>> {
+    pub(super) fn claim_and_extend(
+        &self,
+        requests: &[Request],
+        made: &mut Vec<Nonce>,
+    ) -> Result<Vec<Claim>> {
         let mut requests = requests.to_vec();
         for _ in 0..ROUNDS_MAX {
-            let claims = self.claim_as_it_is(&requests)?;
+            let claims = self.claim_as_it_is(&requests, made)?;
             let mut are_extended = true;
             for (request, claim) in requests.iter_mut().zip(&claims) {
                 if !claim.is_new() && !self.extend(request, claim.record())? {

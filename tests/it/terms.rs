@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::process::{Child, Command};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use portclaim::{Holder, ProjectPath, Registry, Request};
+use portclaim::{ErrorKind, Holder, ProjectPath, Registry, Request};
 use serde_json::json;
 
 use crate::harness::Test;
+use crate::scene::Scene;
 
 /// Dates a claim back, as if so long had gone by.
 fn let_pass(test: &Test, port: u16, time: Duration) {
@@ -79,6 +80,56 @@ fn a_port_that_was_given_for_a_time_is_given_to_others_only_afterwards() {
         .code(1)
         .run();
     test.assert_healthy();
+}
+
+#[test]
+fn a_time_is_over_when_it_is_over_whatever_the_part_of_the_second() {
+    let scene = Scene::new(1);
+    let [shard, other] = ["shard", "other"].map(|name| Request::new(scene.holder(name)));
+    let registry = scene.registry();
+    for is_renewed in [false, true] {
+        // In the second half of a second.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let part = u64::from(now.expect("it is after 1970").subsec_millis());
+        std::thread::sleep(Duration::from_millis((1750 - part) % 1000));
+        let begin = Instant::now();
+        let second = Duration::from_secs(1);
+        let claim = registry.claim(&shard.clone().for_time(second));
+        let record = claim.expect("it is free").keep();
+        if is_renewed {
+            assert!(registry.renew(&record, second).expect("renews"));
+        }
+        std::thread::sleep(second / 2);
+        let error = registry.claim(&other).err();
+        if begin.elapsed() < second {
+            let kind = error.map(|error| error.kind());
+            assert_eq!(kind, Some(ErrorKind::Exhausted), "it was taken away");
+        }
+        std::thread::sleep(second);
+        let claim = registry.claim(&other).expect("the time is over");
+        claim.release().expect("releases");
+    }
+}
+
+#[test]
+fn what_was_released_is_not_renewed_though_its_file_is_there() {
+    let scene = Scene::new(1);
+    let registry = scene.registry();
+    let request = Request::new(scene.holder("shard")).for_time(MINUTE);
+    let record = registry.claim(&request).expect("it is free").keep();
+    // Its lock is held, so that the release leaves the file to a sweep.
+    let path = scene.root().join(format!("ports/{}.claim", record.port()));
+    let file = File::open(&path).expect("it is there");
+    file.lock().expect("nobody has it");
+    registry.release(&record).expect("releases");
+    drop(file);
+    assert!(path.exists());
+    assert!(
+        !registry.renew(&record, MINUTE).expect("reads"),
+        "it is gone"
+    );
+    let other = registry.claim(&Request::new(scene.holder("other")));
+    assert_eq!(other.expect("it is swept").port(), record.port());
 }
 
 #[test]

@@ -86,7 +86,15 @@ fn take_all(store: &Store<SimDir>, wanted: &[(&str, &[u16])], in_a_row: bool) ->
         }
         Ok(())
     };
-    let acquired = match acquire_set(store, &drafts, seen, picker, accept, quarantine) {
+    let acquired = match acquire_set(
+        store,
+        &drafts,
+        seen,
+        picker,
+        accept,
+        quarantine,
+        &mut Vec::new(),
+    ) {
         Err(error) if error.kind() == ErrorKind::HasAnother => return None,
         acquired => acquired.expect("acquire").ok()?,
     };

@@ -36,7 +36,15 @@ fn a_claim_that_cannot_be_bound_or_committed_leaves_nothing() {
     let drafts = [holder("/a"), holder("/b")].map(Draft::from);
     let seen = vec![Lookup::Absent, Lookup::Absent];
     let picker = |at: usize| Ok(Fixed::new(if at == 0 { &[1] } else { &[2] }));
-    let answer = acquire_set(&process, &drafts, seen, picker, |_, _| Ok(()), quarantine);
+    let answer = acquire_set(
+        &process,
+        &drafts,
+        seen,
+        picker,
+        |_, _| Ok(()),
+        quarantine,
+        &mut Vec::new(),
+    );
     assert_eq!(
         answer.map(drop).expect_err("fails").kind(),
         crate::ErrorKind::Io
@@ -44,6 +52,59 @@ fn a_claim_that_cannot_be_bound_or_committed_leaves_nothing() {
     assert!(ports(&store).is_empty());
     assert!(store.projects.names().expect("names").is_empty());
     assert!(store.staging.names().expect("names").is_empty());
+}
+
+#[test]
+fn what_a_call_gave_stays_new_when_it_tries_again() {
+    let [store, other] = store(&[]);
+    let [drafts, again] = [(); 2].map(|()| [holder("/a"), holder("/b")].map(Draft::from));
+    let (published, sealed) = (Cell::new(0), Cell::new(false));
+    // Another process is first with a port for the second one, and gives it back before this one looks again.
+    let process = watched(&store, move |step| {
+        match step.call {
+            "publish" if published.replace(published.get() + 1) == 1 => {
+                acquired(&other, "/b", &[3]);
+            }
+            "seal" => sealed.set(true),
+            "open" if sealed.take() => {
+                release(&other, &holder("/b"), None, None).expect("releases");
+            }
+            _ => {}
+        }
+        Verdict::Go
+    });
+    let made = &mut Vec::new();
+    let picker = |at: usize| Ok(Fixed::new(if at == 0 { &[1] } else { &[2] }));
+    let seen = vec![Lookup::Absent, Lookup::Absent];
+    let answer = acquire_set(
+        &process,
+        &drafts,
+        seen,
+        picker,
+        |_, _| Ok(()),
+        quarantine,
+        made,
+    );
+    assert!(
+        answer.expect("looks").is_err(),
+        "there is no port left for the second"
+    );
+    let seen = again
+        .each_ref()
+        .map(|draft| lookup_seal(&store, &draft.holder).expect("looks"));
+    let answer = acquire_set(
+        &store,
+        &again,
+        seen.into(),
+        picker,
+        |_, _| Ok(()),
+        quarantine,
+        made,
+    );
+    let both = answer.expect("looks").ok().expect("there are two ports");
+    assert!(
+        matches!(&both[..], [Acquired::New(a), Acquired::New(b)] if (a.port(), b.port()) == (port(1), port(2)))
+    );
 }
 
 #[test]
