@@ -85,7 +85,8 @@ impl Registry {
                 let is_it = dir.means(&name, &file).at(Op::Inspect, dir, &name)?
                     && committed(&place.store, record.port())?
                         .is_some_and(|there| there.nonce() == record.nonce());
-                if is_it {
+                // Without the date, `portclaim stress` must find that it ends too early (.ci/run).
+                if is_it && !cfg!(portclaim_mutant = "unrenewed") {
                     dir.touch(&file, date).at(Op::Write, dir, &name)?;
                 }
                 Ok(is_it)

@@ -2,14 +2,15 @@
 //! mended, and the registry file shows the claims.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::Utf8Path;
-use portclaim::{Error, FindingKind, Registry, Report};
+use portclaim::{Error, FindingKind, Holder, Record, Registry, Report, Request};
 
 use super::checker::{Checker, Kind, Violation};
 use super::ground;
-use super::history::{Action, Answer, Moment, Operation};
-use super::plan::{Plan, holder, range};
+use super::history::{Action, Answer, Moment, Operation, Seen, Term};
+use super::plan::{Plan, holder, is_named, path, range};
 use super::worker::{list, refused, seen_or_none};
 
 /// Asks the registry for everything, before and after a repair. The answers go to the checker like
@@ -24,10 +25,9 @@ pub(super) fn inspect(plan: &Plan, checker: &mut Checker) -> Result<(), Violatio
     let mended = registry.repair().map_err(|error| failed(&error))?;
     healthy(&mended, "after a repair")?;
     let listed = ask(checker, Action::List, || list(&registry));
-    for project in 0..plan.projects() {
-        ask(checker, Action::Find { project }, || {
-            let found = registry.find(&holder(project))?;
-            Ok(seen_or_none(found.as_ref(), Answer::Found))
+    for number in (0..plan.holders()).filter(|&number| is_named(number)) {
+        ask(checker, Action::Find { holder: number }, || {
+            Ok(seen_or_none(registry.find(&holder(number))?.as_ref()))
         });
     }
     checker.advance(Moment::NEVER)?;
@@ -38,9 +38,18 @@ pub(super) fn inspect(plan: &Plan, checker: &mut Checker) -> Result<(), Violatio
     let Answer::Listed(listed) = listed else {
         return Ok(());
     };
+    shown(root, &listed)?;
+    if plan.locks {
+        fill(plan, &registry, &listed)?;
+    }
+    Ok(())
+}
+
+/// The registry file shows these claims.
+fn shown(root: &Utf8Path, listed: &[Seen]) -> Result<(), Violation> {
     let listed: BTreeMap<u32, u16> = listed
         .iter()
-        .map(|claim| (claim.project, claim.port))
+        .map(|claim| (claim.holder, claim.port))
         .collect();
     match ground::registry_file(root) {
         Ok(shown) if shown == listed => Ok(()),
@@ -51,6 +60,42 @@ pub(super) fn inspect(plan: &Plan, checker: &mut Checker) -> Result<(), Violatio
         Err(why) => Err(Violation::new(
             Kind::IndexDiffers,
             format!("the registry file cannot be read: {why}"),
+        )),
+    }
+}
+
+/// When the times are over that ports were given for, all can be had that are not kept: no lease is left,
+/// and nothing of a killed worker's.
+fn fill(plan: &Plan, registry: &Registry, listed: &[Seen]) -> Result<(), Violation> {
+    let leases = registry.leases().map_err(|error| failed(&error))?;
+    let times = listed.iter().map(|claim| match claim.term {
+        Term::Ttl(ttl) => Duration::from_secs(ttl + 1),
+        Term::Kept | Term::Lease => Duration::ZERO,
+    });
+    std::thread::sleep(times.max().unwrap_or_default());
+    let kept = listed.iter().filter(|claim| claim.term == Term::Kept);
+    let mut count = kept.count() + leases.len();
+    let ports = plan.ports().len();
+    for number in plan.projects().. {
+        match registry.claim(&Request::new(Holder::new(path(number)))) {
+            Ok(_) => count += 1,
+            Err(error) => {
+                let exhaustion = error.exhaustion().ok_or_else(|| failed(&error))?;
+                count += (exhaustion.in_use + exhaustion.denied) as usize;
+                break;
+            }
+        }
+    }
+    let lease = leases.first().map(Record::port);
+    match lease {
+        None if count == ports => Ok(()),
+        None => Err(Violation::new(
+            Kind::LeakedPort,
+            format!("of {ports} ports, {count} are kept or can be had"),
+        )),
+        Some(port) => Err(Violation::new(
+            Kind::LeakedPort,
+            format!("port {port} is leased, and all that leased ports have ended"),
         )),
     }
 }

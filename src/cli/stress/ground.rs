@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fastrand::Rng;
-use portclaim::{Availability, DEFAULT_FILE_NAME, Port, PortRange, ProjectPath};
+use portclaim::{Availability, DEFAULT_FILE_NAME, Port, PortRange};
 
 use super::super::report::Failure;
-use super::plan::project_of;
+use super::plan::holder_named;
 
 /// Where ports are looked for unless something else is said: above the privileged ones, below
 /// those that kernels give to outgoing connections.
@@ -102,11 +102,18 @@ fn all_free(start: u16, count: u16) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Returns what the registry file shows, by project, as another program reads it.
+/// Returns what the registry file shows, by holder, as another program reads it.
 pub(super) fn registry_file(root: &Utf8Path) -> Result<BTreeMap<u32, u16>, String> {
     #[derive(serde::Deserialize)]
     struct File {
         mappings: BTreeMap<String, u16>,
+        #[serde(default)]
+        portclaim: Own,
+    }
+    #[derive(Default, serde::Deserialize)]
+    struct Own {
+        #[serde(default)]
+        services: BTreeMap<String, u16>,
     }
     let path = root.join(DEFAULT_FILE_NAME);
     let bytes = match fs::read(&path) {
@@ -116,14 +123,12 @@ pub(super) fn registry_file(root: &Utf8Path) -> Result<BTreeMap<u32, u16>, Strin
         Err(error) => return Err(error.to_string()),
     };
     let file: File = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    let numbered = |(path, port): (String, u16)| {
-        let project = ProjectPath::from_normal(path.as_str()).ok();
-        let number = project.as_ref().and_then(project_of);
-        number
-            .map(|number| (number, port))
-            .ok_or_else(|| format!("it has {path}, which nobody claimed"))
+    let numbered = |(name, port): (String, u16)| {
+        let number = holder_named(&name).map(|number| (number, port));
+        number.ok_or_else(|| format!("it has {name}, which nobody claimed"))
     };
-    file.mappings.into_iter().map(numbered).collect()
+    let all = file.mappings.into_iter().chain(file.portclaim.services);
+    all.map(numbered).collect()
 }
 
 /// Returns the name of the file system that a directory is on ("ext4"), where it is known.

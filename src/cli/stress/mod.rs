@@ -1,6 +1,6 @@
 //! `portclaim stress`: is this file system fit for a registry?
 //!
-//! Real processes ([`worker`]) allocate, look up, release and repair in a registry of their own;
+//! Real processes ([`worker`]) allocate, look up, lease, move, release and repair in a registry of their own;
 //! some are killed or stopped at random instants ([`supervisor`]). All that they are told is
 //! written down ([`history`]), and [`checker`] looks for what cannot be.
 
@@ -14,6 +14,7 @@ mod checker;
 mod end;
 mod ground;
 mod history;
+mod leases;
 mod plan;
 mod report;
 mod supervisor;
@@ -43,12 +44,18 @@ pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
         &mut random,
     )?;
     let directory = ground::create(args.dir.as_deref(), seed)?;
+    let found = Registry::open(&directory)?.filesystem()?;
+    let filesystem = Filesystem {
+        name: ground::filesystem(&directory).or_else(|| found.as_ref()?.name().map(str::to_owned)),
+        locks: found.is_none_or(|found| found.locks()),
+    };
     let begin = Moment::now();
     let plan = Plan {
         workers: args.workers,
         seed,
         kill_rate: args.kill_rate,
         root: directory.to_string(),
+        locks: filesystem.locks,
         first_port,
         until: Moment(begin.0 + args.seconds * 1_000_000_000),
     };
@@ -62,11 +69,6 @@ pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
             args.workers, args.seconds
         ))?;
     }
-    let found = Registry::open(&directory)?.filesystem()?;
-    let filesystem = Filesystem {
-        name: ground::filesystem(&directory).or_else(|| found.as_ref()?.name().map(str::to_owned)),
-        locks: found.is_none_or(|found| found.locks()),
-    };
     let ran = supervisor::run(&plan).map_err(|why| {
         Failure::new(&why).hint(&format!(
             "the registry is kept in {directory}, the seed was {seed}"

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::super::report::{Failure, print, print_json};
 use super::super::text::escape;
-use super::checker::{Violation, port_of};
-use super::history::{Action, Answer, KINDS, Moment, Operation, Seen};
-use super::plan::{Plan, path};
+use super::checker::{Violation, ports_of};
+use super::history::{Action, Answer, Given, KINDS, LeasedBy, Moment, Operation, Seen, Term};
+use super::plan::{Plan, name, path};
 use super::supervisor::Tally;
 
 /// A run that is over.
@@ -19,7 +19,7 @@ pub(super) struct Summary<'a> {
     pub(super) begin: Moment,
     pub(super) seconds: f64,
     pub(super) tally: Tally,
-    /// Projects whose operations had too many possible orders to decide.
+    /// Holders whose operations had too many possible orders to decide.
     pub(super) undecided: usize,
     pub(super) violation: Option<Violation>,
     /// The last operations.
@@ -186,7 +186,7 @@ impl Summary<'_> {
         if self.undecided > 0 {
             let _ = writeln!(
                 text,
-                "{} projects had too many possible orders to decide: use fewer workers",
+                "{} holders had too many possible orders to decide: use fewer workers",
                 self.undecided
             );
         }
@@ -250,12 +250,35 @@ impl Summary<'_> {
 
 fn action(action: Action) -> String {
     match action {
-        Action::Claim { project } => format!("claim {}", path(project)),
-        Action::Find { project } => format!("find {}", path(project)),
-        Action::Release { project } => format!("release {}", path(project)),
+        Action::Claim { holder, ttl: None } => format!("claim {}", name(holder)),
+        Action::Claim {
+            holder,
+            ttl: Some(ttl),
+        } => format!("claim {} for {ttl} s", name(holder)),
+        Action::ClaimSet { project } => format!("claim the services of {}", path(project)),
+        Action::ClaimRow { project } => format!("claim a row for {}", path(project)),
+        Action::Find { holder } => format!("find {}", name(holder)),
+        Action::Release { holder } => format!("release {}", name(holder)),
         Action::ReleaseExactly { claim } => format!("release exactly {}", seen(claim)),
+        Action::ReleaseRow { project } => format!("release the row of {}", path(project)),
+        Action::Renew { claim, ttl } => format!("renew {} for {ttl} s", seen(claim)),
+        Action::Lease { project, by } => {
+            let by = match by {
+                LeasedBy::Worker => "itself",
+                LeasedBy::Child => "a child",
+                LeasedBy::Survivor => "itself, after a child's end",
+            };
+            format!("lease for {}, held by {by}", path(project))
+        }
+        Action::EndLease { claim, killed } => {
+            let how = if killed { " by a kill" } else { "" };
+            format!("end{how} of the lease {}", seen(claim))
+        }
+        Action::Move { from, to } => format!("move {} to {}", path(from), path(to)),
         Action::Lookup { port } => format!("lookup {port}"),
+        Action::State { port } => format!("state of {port}"),
         Action::List => "list".to_owned(),
+        Action::ListLeases => "list of leases".to_owned(),
         Action::Repair => "repair".to_owned(),
         Action::Index => "index".to_owned(),
         Action::Check => "check".to_owned(),
@@ -264,43 +287,59 @@ fn action(action: Action) -> String {
 
 fn answer(answer: &Answer) -> String {
     match answer {
-        Answer::Given { claim, new: true } => format!("{}, new", seen(*claim)),
-        Answer::Given { claim, new: false } => format!("{}, as before", seen(*claim)),
+        Answer::Given(all) => {
+            let all: Vec<String> = all.iter().map(given).collect();
+            all.join("; ")
+        }
         Answer::Exhausted { unbindable } => format!("exhausted ({unbindable} ports in use)"),
         Answer::Found(None) => "none".to_owned(),
         Answer::Found(Some(claim)) => seen(*claim),
-        Answer::Released(None) => "there was none".to_owned(),
-        Answer::Released(Some(claim)) => format!("released {}", seen(*claim)),
+        Answer::Released(all) if all.is_empty() => "there was none".to_owned(),
+        Answer::Released(all) => format!("released {}", seen_all(all)),
         Answer::Superseded => "it is not there any more".to_owned(),
-        Answer::Listed(all) => {
-            let all: Vec<String> = all.iter().map(|claim| seen(*claim)).collect();
-            format!("[{}]", all.join(", "))
-        }
+        Answer::Renewed(_) => "renewed".to_owned(),
+        Answer::Leased(claim) => format!("leased {}", seen(*claim)),
+        Answer::Ended => "ended".to_owned(),
+        Answer::Moved(all) if all.is_empty() => "there was nothing to move".to_owned(),
+        Answer::Moved(all) => format!("moved, now {}", seen_all(all)),
+        Answer::Listed(all) | Answer::Leases(all) => format!("[{}]", seen_all(all)),
         Answer::Done => "done".to_owned(),
+        Answer::Refused => "refused".to_owned(),
         Answer::Contended => "contended".to_owned(),
         Answer::Failed(why) => why.clone(),
     }
 }
 
+fn given(given: &Given) -> String {
+    let when = if given.new { "new" } else { "as before" };
+    format!("{}, {when}", seen(given.claim))
+}
+
+fn seen_all(all: &[Seen]) -> String {
+    let all: Vec<String> = all.iter().map(|claim| seen(*claim)).collect();
+    all.join(", ")
+}
+
 /// Returns the claims of a list that a violation is about.
 fn excerpt_of_list(all: &[Seen], violation: &Violation) -> String {
     let others = violation.excerpt.iter();
-    let ports: Vec<u16> = others.filter_map(|one| port_of(one)).collect();
+    let ports: Vec<u16> = others.flat_map(|one| ports_of(one)).collect();
     let mut about: Vec<String> = Vec::new();
     for claim in all {
-        if violation.project == Some(claim.project) || ports.contains(&claim.port) {
+        if violation.holder == Some(claim.holder) || ports.contains(&claim.port) {
             about.push(seen(*claim));
         }
     }
     format!("{} claims, among them [{}]", all.len(), about.join(", "))
 }
 
-/// A claim in an excerpt: its port, whose it is, and the beginning of its nonce.
+/// A claim in an excerpt: its port, whose it is, for how long, and the beginning of its nonce.
 fn seen(claim: Seen) -> String {
-    format!(
-        "{} of {} ({:?})",
-        claim.port,
-        path(claim.project),
-        claim.nonce
-    )
+    let term = match claim.term {
+        Term::Kept => String::new(),
+        Term::Ttl(ttl) => format!(" for {ttl} s"),
+        Term::Lease => " as a lease".to_owned(),
+    };
+    let (port, name, nonce) = (claim.port, name(claim.holder), claim.nonce);
+    format!("{port} of {name}{term} ({nonce:?})")
 }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::WORKER;
 use super::checker::{Checker, Kind, Violation};
-use super::history::{Action, Answer, KINDS, Line, Moment, Operation};
+use super::history::{Action, Answer, KINDS, Line, Moment, Operation, Seen};
 use super::plan::Plan;
 use super::worker::Orders;
 
@@ -26,6 +26,10 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How long after the end a worker may still be at its last operation. None takes a
 /// hundredth of this.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// How long after a child's output was closed its leases may still be: both are closed when it ends,
+/// one after the other.
+const EXIT: Duration = Duration::from_millis(100);
 
 /// A stopped worker is stopped for less than the first, in which the others come a long way; and
 /// now and then for up to the second: longer than they try again before they change their way.
@@ -177,6 +181,10 @@ struct Keeper<'a> {
     usual: [Duration; KINDS.len()],
     /// What starts until then may have met a stop.
     stopped_until: Moment,
+    /// The leases of the worker that is running.
+    leases: Vec<Seen>,
+    /// When it was last heard of.
+    heard: Moment,
 }
 
 /// An operation that has begun, as far as it is known.
@@ -198,6 +206,8 @@ impl<'a> Keeper<'a> {
             random: Rng::with_seed(seed),
             usual: [Duration::from_millis(1); KINDS.len()],
             stopped_until: Moment::default(),
+            leases: Vec::new(),
+            heard: Moment::default(),
         }
     }
 
@@ -230,6 +240,10 @@ impl<'a> Keeper<'a> {
             match line {
                 Line::Begin { at, action } => {
                     begun = Some(Begun { start: at, action });
+                    self.heard = at;
+                    if let Action::EndLease { claim, .. } = action {
+                        self.leases.retain(|held| *held != claim);
+                    }
                     self.tell(at, None);
                 }
                 Line::End {
@@ -237,6 +251,10 @@ impl<'a> Keeper<'a> {
                     answer,
                     notices,
                 } => {
+                    self.heard = at;
+                    if let Answer::Leased(claim) = answer {
+                        self.leases.push(claim);
+                    }
                     if let Some(begun) = begun.take() {
                         self.learn(begun.action, begun.start, at);
                         let mut operation = self.operation(begun, at);
@@ -272,6 +290,7 @@ impl<'a> Keeper<'a> {
             .map_err(failed)?;
         let orders = Orders {
             plan: self.plan.clone(),
+            worker: self.number,
             seed: self.random.u64(..),
         };
         let line = serde_json::to_string(&orders).expect("numbers and strings are valid JSON");
@@ -307,7 +326,8 @@ impl<'a> Keeper<'a> {
         false
     }
 
-    /// Waits for the worker's end. What it had begun may have taken effect until then.
+    /// Waits for the worker's end, whose output has ended: its children, which have that too, are ending as
+    /// well. What it had begun may have taken effect until then, and its leases end with it.
     fn bury(&mut self, mut child: Child, begun: Option<Begun>, killed: bool) -> Result<(), String> {
         // A process that was waited for may not be killed any more: its number may be another's.
         let mut inbox = self.shared.inbox();
@@ -318,7 +338,15 @@ impl<'a> Keeper<'a> {
             .map_err(|error| format!("failed to wait for a worker: {error}"))?;
         let death = Moment::now();
         let operation = begun.map(|begun| self.operation(begun, death));
-        self.tell(death, operation);
+        self.tell(self.heard, operation);
+        for claim in std::mem::take(&mut self.leases) {
+            let killed = true;
+            let action = Action::EndLease { claim, killed };
+            let start = self.heard;
+            let end = Moment(death.0.saturating_add(nanos(EXIT)));
+            self.tell(start, Some(self.operation(Begun { start, action }, end)));
+        }
+        self.tell(death, None);
         if ended.success() || killed || self.shared.is_over() || !listed {
             return Ok(());
         }

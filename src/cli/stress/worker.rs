@@ -2,16 +2,20 @@
 //! may be killed or stopped at any instant.
 
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 use fastrand::Rng;
-use portclaim::{Durability, Error, ErrorKind, IndexPolicy, Notice, Record, Registry, Request};
+use portclaim::{
+    Claim, Durability, Error, ErrorKind, IndexPolicy, Notice, Port, Record, Registry, Request,
+};
 use serde::{Deserialize, Serialize};
 
 use super::super::report::{Failure, Outcome};
-use super::history::{Action, Answer, Line, Moment, Seen};
-use super::plan::{Plan, holder, range};
+use super::history::{Action, Answer, Given, Line, Moment, Seen, Term};
+use super::leases::Leases;
+use super::plan::{NAMED, Plan, ROW, SET, holder, holder_at, path, project_of, range, ttl_of};
 
-/// How many records a worker remembers, to release exactly one of them later.
+/// How many records a worker remembers, to release or renew exactly one of them later.
 const KNOWN_MAX: usize = 8;
 
 /// How long one project gets two thirds of all actions, in nanoseconds: workers must meet.
@@ -21,18 +25,23 @@ const FOCUS: u64 = 60_000_000;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Orders {
     pub(super) plan: Plan,
+    /// Which worker it is.
+    pub(super) worker: u32,
     /// What this worker draws from.
     pub(super) seed: u64,
 }
 
 struct Worker {
     plan: Plan,
+    number: u32,
     random: Rng,
     registry: Registry,
     known: Vec<Record>,
+    leases: Leases,
 }
 
-/// Works until the plan's end.
+/// Works until the plan's end. Where there are no orders, it is a child that holds what it has inherited
+/// until nobody can give it any more.
 ///
 /// # Errors
 ///
@@ -43,15 +52,20 @@ pub(super) fn run() -> Result<Outcome, Failure> {
         .lock()
         .read_line(&mut line)
         .map_err(|error| Failure::io("failed to read the orders", &error))?;
+    if line.is_empty() {
+        return Ok(Outcome::Yes);
+    }
     let orders: Orders = serde_json::from_str(&line)
         .map_err(|error| Failure::new(&format!("the orders cannot be read: {error}")))?;
     let mut random = Rng::with_seed(orders.seed);
     let registry = open(&orders.plan, &mut random)?;
     let mut worker = Worker {
         plan: orders.plan,
+        number: orders.worker,
         random,
         registry,
         known: Vec::new(),
+        leases: Leases::default(),
     };
     worker
         .work()
@@ -103,40 +117,103 @@ impl Worker {
 
     /// Draws an action, and the record that it is about.
     fn draw(&mut self) -> (Action, Option<Record>) {
+        let now = Moment::now();
         let project = if self.random.u8(..3) > 0 {
             // The same for all workers, which read the same clock.
-            let turn = Moment::now().0 / FOCUS % u64::from(self.plan.few_projects());
+            let turn = now.0 / FOCUS % u64::from(self.plan.few_projects());
             u32::try_from(turn).expect("below a u32")
         } else {
             self.random.u32(..self.plan.projects())
         };
-        let action = match self.random.u8(..100) {
-            0..38 => Action::Claim { project },
-            38..64 => Action::Release { project },
-            64..72 => return self.draw_exactly(project),
-            72..86 => Action::Find { project },
-            86..92 => Action::Lookup {
+        if self.plan.is_timed(project) {
+            return (self.draw_timed(project, now), None);
+        }
+        // Half of them of the unnamed service, so that they meet.
+        let service = self.random.u32(..2 * NAMED).saturating_sub(NAMED);
+        let holder = holder_at(project, service);
+        let is_own = self.plan.is_own(project);
+        let action = match self.random.u8(..102) {
+            // Nobody claims for another worker's own project, and its own are claimed together.
+            0..37 if is_own => self.draw_own(),
+            0..26 => Action::Claim { holder, ttl: None },
+            26..31 => Action::Claim {
+                holder,
+                ttl: Some(ttl_of(holder)),
+            },
+            31..35 => Action::ClaimSet { project },
+            35..37 => Action::ClaimRow { project },
+            37..60 => Action::Release { holder },
+            60..64 => Action::ReleaseRow { project },
+            64..72 => return self.draw_known(holder),
+            72..78 => Action::Find { holder },
+            78..85 if self.plan.locks => self.leases.draw(project, &mut self.random),
+            78..88 if self.plan.locks && !is_own => Action::Move {
+                from: project,
+                to: self.random.u32(..self.plan.few_projects()),
+            },
+            78..91 => Action::Lookup {
                 port: self.random.u16(self.plan.ports()),
             },
-            92..94 => Action::List,
-            94..96 => Action::Repair,
-            96..98 => Action::Index,
+            91..93 => Action::State {
+                port: self.random.u16(self.plan.ports()),
+            },
+            93..95 => Action::List,
+            95 => Action::ListLeases,
+            96..98 => Action::Repair,
+            98..100 => Action::Index,
             _ => Action::Check,
         };
-        (action, None)
+        match action {
+            Action::Move { from, to } if from == to => (Action::Find { holder }, None),
+            action => (action, None),
+        }
     }
 
-    fn draw_exactly(&mut self, project: u32) -> (Action, Option<Record>) {
+    /// A project of the third lot is looked at, whoever's turn it is.
+    fn draw_timed(&mut self, project: u32, now: Moment) -> Action {
+        let holder = holder_at(project, 0);
+        if self.random.bool() {
+            return Action::Find { holder };
+        }
+        let project = self.random.u32(self.plan.timed_projects_at(now));
+        let holder = holder_at(project, 0);
+        Action::Claim {
+            holder,
+            ttl: Some(ttl_of(holder)),
+        }
+    }
+
+    /// As many ports are given back as are taken, or these projects would hold most of the few.
+    fn draw_own(&mut self) -> Action {
+        let project = self.plan.own_project(self.number);
+        match self.random.u8(..6) {
+            0 => Action::ClaimRow { project },
+            1 | 2 => Action::ClaimSet { project },
+            3 => Action::ReleaseRow { project },
+            _ => Action::Release {
+                holder: holder_at(project, SET[0]),
+            },
+        }
+    }
+
+    fn draw_known(&mut self, holder: u32) -> (Action, Option<Record>) {
         if self.known.is_empty() {
-            return (Action::Find { project }, None);
+            return (Action::Find { holder }, None);
         }
         let record = self
             .known
             .swap_remove(self.random.usize(..self.known.len()));
-        match Seen::of(&record) {
-            Ok(claim) => (Action::ReleaseExactly { claim }, Some(record)),
-            // It was told as a failure when it was met.
-            Err(_) => (Action::Find { project }, None),
+        // It was told as a failure when it was met.
+        let Ok(claim) = Seen::of(&record) else {
+            return (Action::Find { holder }, None);
+        };
+        let is_timed = self.plan.is_timed(project_of(claim.holder));
+        match claim.term {
+            Term::Ttl(_) if is_timed || self.random.bool() => {
+                let ttl = ttl_of(claim.holder);
+                (Action::Renew { claim, ttl }, Some(record))
+            }
+            _ => (Action::ReleaseExactly { claim }, Some(record)),
         }
     }
 
@@ -156,41 +233,98 @@ impl Worker {
 
     fn ask(&mut self, action: Action, record: Option<&Record>) -> Result<Answer, Error> {
         let registry = &self.registry;
+        let drawn = "it was drawn with its record";
         Ok(match action {
-            Action::Claim { project } => {
-                let range = range(&self.plan.ports_of(project));
-                let claim = registry.claim(&Request::new(holder(project)).within(range))?;
-                let new = claim.is_new();
-                let record = claim.keep();
-                let answer = seen(&record, |claim| Answer::Given { claim, new });
-                self.remember(record);
-                answer
+            Action::Claim {
+                holder: number,
+                ttl,
+            } => {
+                let request = self.request(number);
+                let request = match ttl {
+                    Some(ttl) => request.for_time(Duration::from_secs(ttl)),
+                    None => request,
+                };
+                let claim = registry.claim(&request)?;
+                self.given(vec![claim])
             }
-            Action::Find { project } => {
-                let found = registry.find(&holder(project))?;
-                let answer = seen_or_none(found.as_ref(), Answer::Found);
+            Action::ClaimSet { project } => {
+                let requests = SET.map(|service| self.request(holder_at(project, service)));
+                let claims = registry.claim_all(&requests)?;
+                self.given(claims)
+            }
+            Action::ClaimRow { project } => {
+                let request = self.request(holder_at(project, ROW[0]));
+                let count = u16::try_from(ROW.len()).expect("small");
+                let claims = registry.claim_block(&request, count)?;
+                self.given(claims)
+            }
+            Action::Find { holder: number } => {
+                let found = registry.find(&holder(number))?;
+                let answer = seen_or_none(found.as_ref());
                 if let Some(record) = found {
                     self.remember(record);
                 }
                 answer
             }
-            Action::Release { project } => seen_or_none(
-                registry.release_holder(&holder(project))?.as_ref(),
-                Answer::Released,
-            ),
-            Action::ReleaseExactly { claim } => {
-                registry.release(record.expect("it was drawn with its record"))?;
-                Answer::Released(Some(claim))
+            Action::Release { holder: number } => {
+                let released = registry.release_holder(&holder(number))?;
+                seen_all(&Vec::from_iter(released), Answer::Released)
             }
-            Action::Lookup { port } => {
-                let port = portclaim::Port::new(port).expect("no run uses port 0");
-                seen_or_none(registry.lookup(port)?.as_ref(), Answer::Found)
+            Action::ReleaseExactly { claim } => {
+                registry.release(record.expect(drawn))?;
+                Answer::Released(vec![claim])
+            }
+            Action::ReleaseRow { project } => {
+                let row = holder(holder_at(project, ROW[0]));
+                seen_all(&registry.release_block(&row)?, Answer::Released)
+            }
+            Action::Renew { claim, ttl } => {
+                let record = record.expect(drawn);
+                if registry.renew(record, Duration::from_secs(ttl))? {
+                    Answer::Renewed(claim)
+                } else {
+                    Answer::Superseded
+                }
+            }
+            Action::Lease { project, by } => {
+                let range = range(&self.plan.ports_of(project));
+                let request = Request::new(holder(holder_at(project, 0))).within(range);
+                self.leases.hold(registry.lease(&request)?, by)
+            }
+            Action::EndLease { killed, .. } => self.leases.end(killed),
+            Action::Move { from, to } => {
+                let moved = registry.move_project(&path(from), &path(to))?;
+                seen_all(&moved, Answer::Moved)
+            }
+            Action::Lookup { port } => seen_or_none(registry.lookup(port_of(port))?.as_ref()),
+            Action::State { port } => {
+                seen_or_none(registry.port_state(port_of(port))?.claim.as_ref())
             }
             Action::List => list(registry)?,
+            Action::ListLeases => seen_all(&registry.leases()?, Answer::Leases),
             Action::Repair => registry.repair().map(|_| Answer::Done)?,
             Action::Index => registry.refresh_index().map(|_| Answer::Done)?,
             Action::Check => registry.check().map(|_| Answer::Done)?,
         })
+    }
+
+    fn request(&self, number: u32) -> Request {
+        let ports = self.plan.ports_of(project_of(number));
+        Request::new(holder(number)).within(range(&ports))
+    }
+
+    fn given(&mut self, claims: Vec<Claim>) -> Answer {
+        let mut all = Vec::new();
+        for claim in claims {
+            let new = claim.is_new();
+            let record = claim.keep();
+            match Seen::of(&record) {
+                Ok(claim) => all.push(Given { claim, new }),
+                Err(why) => return Answer::Failed(why),
+            }
+            self.remember(record);
+        }
+        Answer::Given(all)
     }
 
     fn remember(&mut self, record: Record) {
@@ -201,31 +335,26 @@ impl Worker {
     }
 }
 
+fn port_of(number: u16) -> Port {
+    Port::new(number).expect("no run uses port 0")
+}
+
 /// Returns what a registry lists.
 pub(super) fn list(registry: &Registry) -> Result<Answer, Error> {
-    let mut all = Vec::new();
-    for record in registry.records()? {
-        match Seen::of(&record?) {
-            Ok(seen) => all.push(seen),
-            Err(why) => return Ok(Answer::Failed(why)),
-        }
-    }
-    Ok(Answer::Listed(all))
+    let all = registry.records()?.collect::<Result<Vec<_>, _>>()?;
+    Ok(seen_all(&all, Answer::Listed))
 }
 
 /// Returns the answer about a record that was found, or about none.
-pub(super) fn seen_or_none(
-    record: Option<&Record>,
-    answer: impl FnOnce(Option<Seen>) -> Answer,
-) -> Answer {
-    match record {
-        Some(record) => seen(record, |seen| answer(Some(seen))),
-        None => answer(None),
-    }
+pub(super) fn seen_or_none(record: Option<&Record>) -> Answer {
+    let seen = record.map(Seen::of).transpose();
+    seen.map_or_else(Answer::Failed, Answer::Found)
 }
 
-fn seen(record: &Record, answer: impl FnOnce(Seen) -> Answer) -> Answer {
-    Seen::of(record).map_or_else(Answer::Failed, answer)
+/// Returns the answer about these records.
+pub(super) fn seen_all(records: &[Record], answer: impl FnOnce(Vec<Seen>) -> Answer) -> Answer {
+    let seen: Result<Vec<Seen>, String> = records.iter().map(Seen::of).collect();
+    seen.map_or_else(Answer::Failed, answer)
 }
 
 /// Returns the answer that an error is.
@@ -234,6 +363,8 @@ pub(super) fn refused(error: &Error) -> Answer {
         (ErrorKind::Exhausted, Some(exhaustion)) => Answer::Exhausted {
             unbindable: exhaustion.in_use + exhaustion.denied,
         },
+        // There is no row of ports, or a holder has a port that does not go with what was asked for.
+        (ErrorKind::Exhausted | ErrorKind::Taken | ErrorKind::HasAnother, _) => Answer::Refused,
         (ErrorKind::Superseded, _) => Answer::Superseded,
         (ErrorKind::Contended, _) => Answer::Contended,
         _ => Answer::Failed(match error.io_error() {

@@ -4,9 +4,11 @@
 //! between start and end of the operation. So each port of the range must have had one that can be accounted
 //! for: a claim that was told and may have been held by then; or one that is never told. Of
 //! these there are only so many at a time: of a killed worker, of one that raced with others for
-//! one project and gave its port up again, and a file that cannot be swept because a worker was
-//! stopped at it. Told is generous, as fits an accusation: held from the start of the operation that
-//! made the claim until the end of the first one after which it was certainly gone.
+//! one holder and gave its port up again, of one that wanted several ports and could not have all,
+//! and a file that cannot be swept because a worker was stopped at it. Told is generous, as fits an accusation: held
+//! from the start of the operation that made the claim until the end of the first one after which it was
+//! certainly gone. So what was given for a time counts until it is seen that it is gone; but a lease is over
+//! when its last holder has ended.
 //!
 //! Judged at the end, when everything has been told that will be.
 
@@ -14,7 +16,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::super::history::{Action, Answer, Moment, Nonce, Operation, Seen};
-use super::super::plan::Plan;
+use super::super::plan::{Plan, in_project};
 use super::{Kind, Violation};
 
 struct Span {
@@ -31,11 +33,12 @@ struct Span {
 pub(super) struct Exhausted {
     answers: Vec<(Rc<Operation>, u32)>,
     spans: HashMap<Nonce, Span>,
-    /// The claims of each project that may still be held.
+    /// The claims of each holder that may still be held.
     standing: HashMap<u32, Vec<Nonce>>,
-    /// When killed claims of each project ended whose outcome nobody has seen, with their starts.
+    /// When killed operations ended that may have given each holder a port, and nobody has seen it, with
+    /// their starts.
     hidden: HashMap<u32, Vec<(Moment, Moment)>>,
-    /// When each project was claimed.
+    /// When each holder was claimed a port for.
     claims: HashMap<u32, Vec<(Moment, Moment)>>,
     /// When some port may have had a claim that nobody was told.
     untold: Vec<(Moment, Moment)>,
@@ -45,50 +48,93 @@ impl Exhausted {
     /// Learns of an operation.
     pub(super) fn learn(&mut self, operation: &Rc<Operation>) {
         let (start, end) = (operation.start, operation.end);
+        let action = operation.action;
+        let gives_to = action.gives_to();
         if operation.stopped {
-            self.untold.push((start, end));
+            // It may have been about to give each of them a port, or to take one away.
+            let count = gives_to.len().max(1);
+            self.untold.extend([(start, end)].repeat(count));
         }
-        if let Action::Claim { project } = operation.action {
-            self.claims.entry(project).or_default().push((start, end));
-            if matches!(operation.answer, None | Some(Answer::Failed(_))) {
-                self.hidden.entry(project).or_default().push((start, end));
+        match action {
+            Action::Claim { holder, .. } => {
+                self.claims.entry(holder).or_default().push((start, end));
+            }
+            // Of ports that are tried together, all but one may be given up again.
+            Action::ClaimSet { .. } | Action::ClaimRow { .. } => {
+                self.untold.extend([(start, end)].repeat(gives_to.len()));
+            }
+            Action::EndLease { claim, .. } => {
+                self.told_of(claim, start, end);
+                self.gone(claim, end);
+            }
+            Action::Lease { .. } if operation.answer.is_none() => self.untold.push((start, end)),
+            _ => {}
+        }
+        if matches!(operation.answer, None | Some(Answer::Failed(_))) {
+            for holder in gives_to {
+                self.hidden.entry(holder).or_default().push((start, end));
             }
         }
-        let own = operation.action.project();
-        match &operation.answer {
-            Some(Answer::Given { claim, .. } | Answer::Found(Some(claim))) => {
-                self.told(*claim, start, end);
-            }
-            Some(Answer::Released(Some(claim))) => {
-                self.told(*claim, start, end);
-                if let Some(span) = self.spans.get_mut(&claim.nonce) {
-                    span.gone = span.gone.min(end);
+        let Some(answer) = &operation.answer else {
+            return;
+        };
+        for claim in answer.claims() {
+            self.told(claim, start, end);
+        }
+        match answer {
+            Answer::Released(all) => {
+                for &claim in all {
+                    self.gone(claim, end);
                 }
             }
-            Some(Answer::Listed(all)) => {
+            Answer::Moved(all) => {
+                if let Action::Move { from, .. } = action {
+                    for claim in all {
+                        self.seen(in_project(claim.holder, from), None, start, end);
+                    }
+                }
+            }
+            Answer::Listed(all) => {
                 for &claim in all {
                     self.told(claim, start, end);
                 }
             }
-            Some(Answer::Found(None) | Answer::Released(None)) => {
-                if let Some(project) = own {
-                    self.seen(project, None, start, end);
-                }
-            }
-            Some(Answer::Exhausted { unbindable }) => {
-                if let Some(project) = own {
-                    self.seen(project, None, start, end);
-                }
+            Answer::Exhausted { unbindable } => {
                 self.answers.push((Rc::clone(operation), *unbindable));
             }
             _ => {}
         }
+        let has_none = match answer {
+            Answer::Found(None) => true,
+            Answer::Released(all) => all.is_empty(),
+            Answer::Exhausted { .. } => matches!(action, Action::Claim { .. }),
+            _ => false,
+        };
+        if let Some(holder) = action.holder().filter(|_| has_none) {
+            self.seen(holder, None, start, end);
+        }
     }
 
+    /// The claim was held at an instant of this interval.
     fn told(&mut self, claim: Seen, start: Moment, end: Moment) {
-        let standing = self.standing.entry(claim.project).or_default();
+        let is_new = self.told_of(claim, start, end);
+        if claim.is_lease() {
+            return;
+        }
+        if is_new {
+            self.standing
+                .entry(claim.holder)
+                .or_default()
+                .push(claim.nonce);
+        }
+        self.seen(claim.holder, Some(claim.nonce), start, end);
+    }
+
+    /// Returns whether it is the first that is told of the claim.
+    fn told_of(&mut self, claim: Seen, start: Moment, end: Moment) -> bool {
+        let mut is_new = false;
         let span = self.spans.entry(claim.nonce).or_insert_with(|| {
-            standing.push(claim.nonce);
+            is_new = true;
             Span {
                 port: claim.port,
                 start,
@@ -98,13 +144,20 @@ impl Exhausted {
         });
         span.start = span.start.min(start);
         span.told = span.told.max(end);
-        self.seen(claim.project, Some(claim.nonce), start, end);
+        is_new
     }
 
-    /// The project was seen with this claim, or with none, at an instant of this interval.
-    fn seen(&mut self, project: u32, nonce: Option<Nonce>, start: Moment, end: Moment) {
+    /// The claim was taken away by an operation that has ended.
+    fn gone(&mut self, claim: Seen, end: Moment) {
+        if let Some(span) = self.spans.get_mut(&claim.nonce) {
+            span.gone = span.gone.min(end);
+        }
+    }
+
+    /// The holder was seen with this claim, or with none, at an instant of this interval.
+    fn seen(&mut self, holder: u32, nonce: Option<Nonce>, start: Moment, end: Moment) {
         let spans = &mut self.spans;
-        self.standing.entry(project).or_default().retain(|other| {
+        self.standing.entry(holder).or_default().retain(|other| {
             let Some(span) = spans.get_mut(other) else {
                 return false;
             };
@@ -114,7 +167,7 @@ impl Exhausted {
             span.gone == Moment::NEVER
         });
         let untold = &mut self.untold;
-        self.hidden.entry(project).or_default().retain(|hidden| {
+        self.hidden.entry(holder).or_default().retain(|hidden| {
             let is_over = hidden.1 < start;
             if is_over {
                 untold.push((hidden.0, end));
@@ -138,7 +191,7 @@ impl Exhausted {
         ends.sort_unstable();
         let taken = taken(std::mem::take(&mut self.spans).into_values());
         for (operation, unbindable) in std::mem::take(&mut self.answers) {
-            let Some(project) = operation.action.project() else {
+            let Some(project) = operation.action.picks_for() else {
                 continue;
             };
             let free = plan.ports_of(project).filter(|port| {
@@ -152,7 +205,7 @@ impl Exhausted {
                 return Err(Violation {
                     kind: Kind::ImplausibleExhaustion,
                     detail: format!("a range was called exhausted while {free:?} were free"),
-                    project: Some(project),
+                    holder: operation.action.holder(),
                     excerpt: vec![operation],
                     beside: Vec::new(),
                 });
@@ -162,7 +215,7 @@ impl Exhausted {
     }
 }
 
-/// Returns for each two claims of one project that met both intervals: either may have had a
+/// Returns for each two claims of one holder that met both intervals: either may have had a
 /// port for a moment that it gave up.
 fn races(claims: &[(Moment, Moment)]) -> Vec<(Moment, Moment)> {
     let mut races = Vec::new();

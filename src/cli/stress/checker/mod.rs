@@ -1,10 +1,10 @@
 //! Whether a history can be: a check of all that workers were told.
 //!
 //! Each of the three parts looks for something that a correct registry cannot bring about, and
-//! so raises no false alarm: [`search`] for a project whose answers have no order (exact for one
-//! project), [`port`] for a port with two holders (exact for one port), [`exhausted`] for a range
+//! so raises no false alarm: [`search`] for a holder whose answers have no order (exact for one
+//! holder), [`port`] for a port with two holders (exact for one port), [`exhausted`] for a range
 //! that was called exhausted and was not. Together they are not complete: an order of one
-//! project's operations and one of a port's may each exist, and contradict each other.
+//! holder's operations and one of a port's may each exist, and contradict each other.
 //!
 //! The check goes along with the run: operations are put in as they become known, and looked at up
 //! to the moment before which all are known.
@@ -13,20 +13,22 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::history::{Action, Answer, Moment, Operation};
+use super::history::{Action, Answer, Given, Moment, Operation};
 use super::plan::Plan;
 
+mod effects;
 mod exhausted;
 mod port;
-mod project;
+mod register;
 mod search;
 #[cfg(test)]
 mod tests;
 
+use effects::effects;
 use exhausted::Exhausted;
 use port::Port;
-use project::{Register, effects};
-use search::Effect;
+use register::Register;
+use search::Part;
 
 /// How many operations are shown beside a violation: the last ones.
 const BESIDE_MAX: usize = 16;
@@ -41,9 +43,11 @@ pub(super) enum Kind {
     TwoHolders,
     /// A claim that was told, and that nobody released, is not there.
     LostClaim,
-    /// A project was told another port than the one that it has.
+    /// A holder was told another port than the one that it has.
     ChangedPort,
-    /// A claim that was released is its project's again.
+    /// Ports that should lie in a row do not.
+    NoRow,
+    /// A claim that was released is its holder's again.
     ReleaseUndone,
     /// A look-up found a claim that was released before it began.
     StaleLookup,
@@ -61,6 +65,8 @@ pub(super) enum Kind {
     Unhealthy,
     /// The registry file does not show the claims.
     IndexDiffers,
+    /// A port cannot be had, and nobody holds it.
+    LeakedPort,
 }
 
 impl Kind {
@@ -70,6 +76,7 @@ impl Kind {
             Kind::TwoHolders => "two-holders",
             Kind::LostClaim => "lost-claim",
             Kind::ChangedPort => "changed-port",
+            Kind::NoRow => "no-row",
             Kind::ReleaseUndone => "release-undone",
             Kind::StaleLookup => "stale-lookup",
             Kind::ReleasedTwice => "released-twice",
@@ -79,6 +86,7 @@ impl Kind {
             Kind::Hung => "hung",
             Kind::Unhealthy => "unhealthy",
             Kind::IndexDiffers => "index-differs",
+            Kind::LeakedPort => "leaked-port",
         }
     }
 }
@@ -88,8 +96,8 @@ impl Kind {
 pub(super) struct Violation {
     pub(super) kind: Kind,
     pub(super) detail: String,
-    /// The project that it is about, if it is about one.
-    pub(super) project: Option<u32>,
+    /// The holder that it is about, if it is about one.
+    pub(super) holder: Option<u32>,
     pub(super) excerpt: Vec<Rc<Operation>>,
     /// What others were told of the same ports meanwhile.
     pub(super) beside: Vec<Rc<Operation>>,
@@ -101,17 +109,17 @@ impl Violation {
         Violation {
             kind,
             detail,
-            project: None,
+            holder: None,
             excerpt: Vec::new(),
             beside: Vec::new(),
         }
     }
 }
 
-/// An operation that is not settled yet, and what it says of which project.
+/// An operation that is not settled yet, and what it says of which holder.
 struct Known {
     operation: Rc<Operation>,
-    effects: Vec<(u32, Effect)>,
+    effects: Vec<(u32, Part)>,
 }
 
 /// The check of one run.
@@ -136,7 +144,7 @@ impl Checker {
             steps: BinaryHeap::new(),
             known: HashMap::new(),
             count: 0,
-            registers: (0..plan.projects()).map(Register::new).collect(),
+            registers: (0..plan.holders()).map(Register::new).collect(),
             ports: HashMap::new(),
             exhausted: Exhausted::default(),
             recent: VecDeque::new(),
@@ -158,7 +166,7 @@ impl Checker {
         self.count += 1;
         self.steps.push(Reverse((operation.start, false, id)));
         self.steps.push(Reverse((operation.end, true, id)));
-        let effects = effects(&operation, self.plan.projects());
+        let effects = effects(&operation, &self.plan);
         let operation = Rc::new(operation);
         self.known.insert(id, Known { operation, effects });
     }
@@ -175,9 +183,9 @@ impl Checker {
                         .map_err(|violation| self.with_others(violation))?;
                 }
             } else if let Some(known) = self.known.get(&id) {
-                for &(project, effect) in &known.effects {
-                    if let Some(register) = self.registers.get_mut(project as usize) {
-                        register.start(id, &known.operation, effect);
+                for &(holder, part) in &known.effects {
+                    if let Some(register) = self.registers.get_mut(holder as usize) {
+                        register.start(id, &known.operation, part);
                     }
                 }
             }
@@ -186,7 +194,7 @@ impl Checker {
     }
 
     /// Looks at the rest, and judges what can only be judged at the end. Returns how many
-    /// projects had too many possible orders to decide.
+    /// holders had too many possible orders to decide.
     pub(super) fn finish(&mut self) -> Result<usize, Violation> {
         self.advance(Moment::NEVER)?;
         self.exhausted.judge(&self.plan)?;
@@ -204,35 +212,39 @@ impl Checker {
         }
         self.exhausted.learn(operation);
         self.look_at_ports(operation)?;
-        for &(project, _) in &known.effects {
-            if let Some(register) = self.registers.get_mut(project as usize) {
-                register.end(id)?;
+        for &(holder, _) in &known.effects {
+            if let Some(register) = self.registers.get_mut(holder as usize) {
+                register.end(id, operation.end)?;
             }
         }
         Ok(())
     }
 
     fn look_at_ports(&mut self, operation: &Rc<Operation>) -> Result<(), Violation> {
-        match &operation.answer {
-            Some(
-                Answer::Given { claim, .. }
-                | Answer::Found(Some(claim))
-                | Answer::Released(Some(claim)),
-            ) => self.port(claim.port).told(claim.nonce, operation),
-            Some(Answer::Found(None)) => match operation.action {
-                Action::Lookup { port } => self.port(port).absent(operation),
-                _ => Ok(()),
-            },
-            Some(Answer::Listed(all)) => {
+        // It was held until then, however that came out.
+        if let Action::EndLease { claim, .. } = operation.action {
+            self.port(claim.port).told(claim, operation)?;
+        }
+        match (&operation.answer, operation.action) {
+            (Some(Answer::Found(None)), Action::Lookup { port } | Action::State { port }) => {
+                self.port(port).absent(operation)
+            }
+            (Some(Answer::Listed(all)), _) => {
                 for number in self.plan.ports() {
                     match all.iter().find(|claim| claim.port == number) {
-                        Some(claim) => self.port(number).told(claim.nonce, operation)?,
+                        Some(claim) => self.port(number).told(*claim, operation)?,
                         None => self.port(number).absent(operation)?,
                     }
                 }
                 Ok(())
             }
-            _ => Ok(()),
+            (Some(answer), _) => {
+                for claim in answer.claims() {
+                    self.port(claim.port).told(claim, operation)?;
+                }
+                Ok(())
+            }
+            (None, _) => Ok(()),
         }
     }
 
@@ -246,7 +258,7 @@ impl Checker {
             return violation;
         };
         let mut beside: Vec<Rc<Operation>> = Vec::new();
-        for port in excerpt.iter().filter_map(|one| port_of(one)) {
+        for port in excerpt.iter().flat_map(|one| ports_of(one)) {
             let recent = self.ports.get(&port).into_iter().flat_map(Port::recent);
             for other in recent.filter(|other| other.end >= start && other.start <= end) {
                 let is_same = |one: &Rc<Operation>| Rc::ptr_eq(one, other);
@@ -266,16 +278,14 @@ impl Checker {
     }
 }
 
-/// Returns the port of the claim that an operation was told of.
-pub(super) fn port_of(operation: &Operation) -> Option<u16> {
-    match &operation.answer {
-        Some(
-            Answer::Given { claim, .. }
-            | Answer::Found(Some(claim))
-            | Answer::Released(Some(claim)),
-        ) => Some(claim.port),
-        _ => None,
+/// Returns the ports of the claims that an operation was told of.
+pub(super) fn ports_of(operation: &Operation) -> Vec<u16> {
+    let claims = operation.answer.iter().flat_map(Answer::claims);
+    let mut ports: Vec<u16> = claims.map(|claim| claim.port).collect();
+    if let Action::EndLease { claim, .. } = operation.action {
+        ports.push(claim.port);
     }
+    ports
 }
 
 /// What is wrong with an operation whatever the others did.
@@ -290,22 +300,30 @@ fn alone(operation: &Rc<Operation>) -> Option<Violation> {
             ),
         ),
         Some(Answer::Listed(all)) => {
-            let mut projects: Vec<u32> = all.iter().map(|claim| claim.project).collect();
-            projects.sort_unstable();
-            // A project may move on while the list is made, and then be met twice.
-            projects.dedup();
+            let mut holders: Vec<u32> = all.iter().map(|claim| claim.holder).collect();
+            holders.sort_unstable();
+            // A holder may get another port while the list is made, and then be met twice.
+            holders.dedup();
             let is_quiet = operation.worker.is_none();
-            if projects.len() == all.len() || !is_quiet {
+            if holders.len() == all.len() || !is_quiet {
                 return None;
             }
-            (Kind::ChangedPort, "a project has two ports".to_owned())
+            (Kind::ChangedPort, "a holder has two ports".to_owned())
+        }
+        Some(Answer::Given(all)) => {
+            let is_row = |pair: &[Given]| pair[0].claim.port + 1 == pair[1].claim.port;
+            let wants_row = matches!(operation.action, Action::ClaimRow { .. });
+            if !wants_row || all.windows(2).all(is_row) {
+                return None;
+            }
+            (Kind::NoRow, "ports do not lie in a row".to_owned())
         }
         _ => return None,
     };
     Some(Violation {
         kind,
         detail,
-        project: operation.action.project(),
+        holder: operation.action.holder(),
         excerpt: vec![Rc::clone(operation)],
         beside: Vec::new(),
     })

@@ -11,14 +11,18 @@
 //! uncertain one an instant outside of all of them. This is what Gibbons and Korach showed of registers
 //! to which each value is written once. Likewise, a look-up that finds the port free
 //! must not lie within a certain zone.
+//!
+//! A lease is a claim like any other. Its zone ends where the last one that held it was about to
+//! end. Look-ups that see no leases say nothing of one.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::super::history::{Moment, Nonce, Operation};
+use super::super::history::{Action, Moment, Nonce, Operation, Seen};
 use super::{Kind, Violation};
 
 struct Zone {
+    is_lease: bool,
     /// When the first operation that was told of the claim ended, and that operation.
     first_end: Moment,
     first: Rc<Operation>,
@@ -52,19 +56,16 @@ const RECENT_MAX: usize = 32;
 
 impl Port {
     /// An operation was told that the port is, or was, held by this claim.
-    pub(super) fn told(
-        &mut self,
-        nonce: Nonce,
-        operation: &Rc<Operation>,
-    ) -> Result<(), Violation> {
+    pub(super) fn told(&mut self, claim: Seen, operation: &Rc<Operation>) -> Result<(), Violation> {
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
         }
         self.recent.push_back(Rc::clone(operation));
         let next = self.forgotten + self.zones.len();
-        let number = *self.numbers.entry(nonce).or_insert(next);
+        let number = *self.numbers.entry(claim.nonce).or_insert(next);
         if number == next {
             self.zones.push(Zone {
+                is_lease: claim.is_lease(),
                 first_end: operation.end,
                 first: Rc::clone(operation),
                 last_start: operation.start,
@@ -105,6 +106,9 @@ impl Port {
         let Some(last) = self.zones.last_mut() else {
             return Ok(());
         };
+        if last.is_lease && !matches!(operation.action, Action::State { .. }) {
+            return Ok(());
+        }
         if operation.start > last.first_end && last.absent.is_none() {
             last.absent = Some(Rc::clone(operation));
         }
@@ -129,8 +133,8 @@ impl Port {
         match &zone.absent {
             Some(absent) if absent.end < zone.last_start => Err(Violation {
                 kind: Kind::LostClaim,
-                detail: "a port was found free while a project held it".to_owned(),
-                project: None,
+                detail: "a port was found free while it was held".to_owned(),
+                holder: None,
                 excerpt: vec![
                     Rc::clone(&zone.first),
                     Rc::clone(absent),
@@ -160,7 +164,7 @@ impl Port {
         Err(Violation {
             kind: Kind::TwoHolders,
             detail: "two claims of one port were held at the same time".to_owned(),
-            project: None,
+            holder: None,
             excerpt,
             beside: Vec::new(),
         })

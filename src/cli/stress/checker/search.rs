@@ -1,10 +1,10 @@
-//! Whether the answers about one project can be true: a search for an order of its operations.
+//! Whether the answers about one holder can be true: a search for an order of its operations.
 //!
-//! A project's claim is an object with the states *free* and *held by claim n*. A history is
+//! A holder's port is an object with the states *free* and *held by claim n*. A history is
 //! linearizable if every operation can be given one instant between its start and its end so
-//! that, one after the other in that order, each has the answer that it had. The projects'
-//! registers are checked one by one, for no operation changes two of them; what ties them
-//! together, the ports, is checked in [`port`](super::port).
+//! that, one after the other in that order, each has the answer that it had. The holders'
+//! registers are checked one by one: what an operation on several does to each of them has an instant
+//! of its own. What ties them together, the ports, is checked in [`port`](super::port).
 //!
 //! The search is that of Wing and Gong with Lowe's just-in-time order: starts and ends are read
 //! as time goes, and a *configuration* is a state together with those open operations that have
@@ -22,25 +22,34 @@
 //! - An operation of a killed worker ends with the worker's death, which its effects cannot
 //!   outlive. It may have had them or not: both are followed. A claim that it made is
 //!   *untold* until somebody is told a nonce that nobody was told to have made; then it was this one.
+//! - A claim that was given for a time *lapses* at any instant when that is over, whoever takes it away;
+//!   not before, counted from the start of the last operation that has ended and gave it so long. (One that is
+//!   still open may have given it more. So a lapse is allowed a little too often, never too seldom.) One
+//!   of a killed worker may have lapsed before anybody was told of it.
+//! - A list may lack a port that is moving while it is made, and no other.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::super::history::Nonce;
+use super::super::history::{Moment, Nonce, Seen, Term};
 
 /// How many configurations are followed for one end before the search gives up.
 const CONFIGURATIONS_MAX: usize = 100_000;
 
-/// What an operation did to a project's register, by its answer.
+/// What an operation did to a holder's register, by its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// It was free, and is held by this claim.
-    Create(Nonce),
+    Create(Seen),
     /// It was held by this claim, and is free.
-    Remove(Nonce),
+    Remove(Seen),
+    /// It was held by a claim of this port, which is another holder's now.
+    GiveAway(u16),
     /// It was held by this claim.
-    Read(Nonce),
+    Read(Seen),
     /// It was free.
     Absent,
+    /// It was free, or on the move.
+    Unlisted,
     /// It was not held by this claim.
     Not(Nonce),
     /// If it was free, it may be held by a claim that nobody was told.
@@ -61,11 +70,21 @@ impl Effect {
     }
 }
 
-/// Who holds a project's port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum State {
+/// What an operation says of one holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) effect: Effect,
+    /// Before this moment, the claim that it made or found does not lapse.
+    pub(super) until: Moment,
+    /// Whether it moves ports.
+    pub(super) moves: bool,
+}
+
+/// Who holds a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
     Free,
-    Held(Nonce),
+    Held(Seen),
     /// By a claim whose worker was killed before it was told.
     Untold,
 }
@@ -89,78 +108,65 @@ pub(super) enum Settled {
     Undecided,
 }
 
-/// Where a search stands while no operation is open.
+/// All orders that are possible so far.
 #[derive(Clone, Debug)]
-pub(super) struct Standing(HashSet<Configuration>);
+pub(super) struct Search {
+    configurations: HashSet<Configuration>,
+    open: BTreeMap<usize, Part>,
+    /// The claims whose makers were told so.
+    created: HashSet<Nonce>,
+    /// When claims may lapse that were given for a time. Those that are missing may at any moment.
+    terms: HashMap<Nonce, Moment>,
+}
 
-impl Standing {
-    /// The project has no port.
-    pub(super) fn free() -> Standing {
-        Standing::of([State::Free])
+impl Search {
+    /// Begins where the holder has no port.
+    pub(super) fn free() -> Search {
+        Search::of([State::Free])
     }
 
-    /// Nothing is known of the project.
-    pub(super) fn anything() -> Standing {
-        Standing::of([State::Free, State::Untold])
+    /// Begins where nothing is known of the holder.
+    pub(super) fn anything() -> Search {
+        Search::of([State::Free, State::Untold])
     }
 
-    fn of(states: impl IntoIterator<Item = State>) -> Standing {
+    fn of(states: impl IntoIterator<Item = State>) -> Search {
         let configuration = |state| Configuration {
             state,
             done: Vec::new(),
             spent: Vec::new(),
         };
-        Standing(states.into_iter().map(configuration).collect())
-    }
-}
-
-/// All orders that are possible so far.
-#[derive(Debug)]
-pub(super) struct Search {
-    configurations: HashSet<Configuration>,
-    open: BTreeMap<usize, Effect>,
-    /// The claims whose makers were told so.
-    created: HashSet<Nonce>,
-}
-
-impl Search {
-    /// Begins there; `created` are the claims whose makers were told so before.
-    pub(super) fn new(standing: Standing, created: HashSet<Nonce>) -> Search {
         Search {
-            configurations: standing.0,
+            configurations: states.into_iter().map(configuration).collect(),
             open: BTreeMap::new(),
-            created,
+            created: HashSet::new(),
+            terms: HashMap::new(),
         }
     }
 
-    /// Returns where the search stands, if no operation is open.
-    pub(super) fn standing(&self) -> Option<Standing> {
-        let is_quiet = self.open.is_empty();
-        is_quiet.then(|| Standing(self.configurations.clone()))
-    }
-
-    /// Returns the claims whose makers were told so.
-    pub(super) fn created(&self) -> &HashSet<Nonce> {
-        &self.created
+    /// Returns whether no operation is open.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// An operation begins.
-    pub(super) fn start(&mut self, id: usize, effect: Effect) {
-        if let Effect::Create(nonce) = effect {
-            self.created.insert(nonce);
+    pub(super) fn start(&mut self, id: usize, part: Part) {
+        if let Effect::Create(claim) = part.effect {
+            self.created.insert(claim.nonce);
+            self.terms.insert(claim.nonce, part.until);
         }
-        self.open.insert(id, effect);
+        self.open.insert(id, part);
     }
 
-    /// An operation ends: it must have had its instant.
-    pub(super) fn end(&mut self, id: usize) -> Settled {
-        let effect = self.open[&id];
+    /// An operation ends at this moment: it must have had its instant.
+    pub(super) fn end(&mut self, id: usize, at: Moment) -> Settled {
+        let part = self.open[&id];
         let mut seen: HashSet<Configuration> = HashSet::new();
         let mut left: Vec<Configuration> = Vec::new();
         let mut found = HashSet::new();
         for configuration in std::mem::take(&mut self.configurations) {
             let configuration = self.with_reads(configuration);
-            if effect.is_open() && !configuration.done.contains(&id) {
+            if part.effect.is_open() && !configuration.done.contains(&id) {
                 found.insert(configuration.clone());
             }
             if seen.insert(configuration.clone()) {
@@ -173,7 +179,10 @@ impl Search {
                 found.insert(configuration);
                 continue;
             }
-            for next in self.nexts(&configuration) {
+            for next in self
+                .nexts(&configuration)
+                .chain(self.lapsed(&configuration, at))
+            {
                 if seen.insert(next.clone()) {
                     left.push(next);
                 }
@@ -183,6 +192,9 @@ impl Search {
             }
         }
         self.open.remove(&id);
+        if let Effect::Read(claim) = part.effect {
+            self.renew(&mut found, claim, part.until, at);
+        }
         self.configurations = found;
         if self.configurations.is_empty() {
             Settled::Illegal
@@ -191,14 +203,36 @@ impl Search {
         }
     }
 
+    /// The claim was given a longer time by an operation that ends now. If the time before was over, it may
+    /// have lapsed after that operation had its instant.
+    fn renew(
+        &mut self,
+        configurations: &mut HashSet<Configuration>,
+        claim: Seen,
+        until: Moment,
+        at: Moment,
+    ) {
+        if until <= self.terms.get(&claim.nonce).copied().unwrap_or_default() {
+            return;
+        }
+        let lapsed: Vec<Configuration> = configurations
+            .iter()
+            .filter_map(|from| self.lapsed(from, at))
+            .collect();
+        configurations.extend(lapsed);
+        self.terms.insert(claim.nonce, until);
+    }
+
     /// Gives every open operation its instant that fits and changes nothing.
     fn with_reads(&self, mut configuration: Configuration) -> Configuration {
-        for (&id, &effect) in &self.open {
+        let is_moving = self.open.values().any(|part| part.moves);
+        for (&id, part) in &self.open {
             let state = configuration.state;
-            let fits = match effect {
-                Effect::Read(nonce) => state == State::Held(nonce),
+            let fits = match part.effect {
+                Effect::Read(claim) => state == State::Held(claim),
                 Effect::Absent => state == State::Free,
-                Effect::Not(nonce) => state != State::Held(nonce),
+                Effect::Unlisted => state == State::Free || is_moving,
+                Effect::Not(nonce) => !matches!(state, State::Held(claim) if claim.nonce == nonce),
                 _ => false,
             };
             if fits && let Err(at) = configuration.done.binary_search(&id) {
@@ -210,60 +244,94 @@ impl Search {
 
     /// Returns what comes of one more change.
     fn nexts<'a>(&'a self, from: &'a Configuration) -> impl Iterator<Item = Configuration> + 'a {
-        self.open.iter().filter_map(move |(&id, &effect)| {
+        self.open.iter().filter_map(move |(&id, part)| {
             let at = from.done.binary_search(&id).err()?;
-            let (state, spent) = self.change(from, effect)?;
-            let mut next = from.clone();
-            next.state = state;
+            let mut next = self.changed(from, part.effect)?;
             next.done.insert(at, id);
-            if let Some(nonce) = spent
-                && let Err(at) = next.spent.binary_search(&nonce)
-            {
-                next.spent.insert(at, nonce);
-            }
-            if let Effect::Remove(_) = effect {
-                self.with_others(&mut next, effect);
+            if let Effect::Remove(_) = part.effect {
+                self.with_others(&mut next, part.effect);
             }
             Some(self.with_reads(next))
         })
     }
 
+    /// Returns what comes of a lapse by this moment, if there can have been one.
+    fn lapsed(&self, from: &Configuration, at: Moment) -> Option<Configuration> {
+        match from.state {
+            State::Held(claim) if matches!(claim.term, Term::Ttl(_)) => {
+                let term = self.terms.get(&claim.nonce).copied().unwrap_or_default();
+                (term <= at).then_some(())?;
+            }
+            State::Untold => {}
+            _ => return None,
+        }
+        Some(self.with_reads(self.freed(from)))
+    }
+
     /// Gives the same instant to all open operations with this effect.
     fn with_others(&self, configuration: &mut Configuration, effect: Effect) {
-        for (&id, _) in self.open.iter().filter(|&(_, other)| *other == effect) {
+        let same = self.open.iter().filter(|(_, other)| other.effect == effect);
+        for (&id, _) in same {
             if let Err(at) = configuration.done.binary_search(&id) {
                 configuration.done.insert(at, id);
             }
         }
     }
 
-    /// Returns the state after a change, and the claim that is spent by it. `None` where the
-    /// change is not possible, or none.
-    fn change(&self, from: &Configuration, effect: Effect) -> Option<(State, Option<Nonce>)> {
-        let is_untold =
-            |nonce: Nonce| !self.created.contains(&nonce) && !from.spent.contains(&nonce);
-        let spent = |nonce: Nonce| (!self.created.contains(&nonce)).then_some(nonce);
+    /// Returns what an effect makes of a configuration. `None` where the change is not possible, or none.
+    fn changed(&self, from: &Configuration, effect: Effect) -> Option<Configuration> {
+        let is_spent = |nonce: Nonce| from.spent.contains(&nonce);
+        let is_untold = |nonce: Nonce| !self.created.contains(&nonce) && !is_spent(nonce);
+        let state = |state| Configuration {
+            state,
+            ..from.clone()
+        };
         match (from.state, effect) {
-            (State::Free, Effect::Create(nonce)) if !from.spent.contains(&nonce) => {
-                Some((State::Held(nonce), None))
+            (State::Free, Effect::Create(claim)) if !is_spent(claim.nonce) => {
+                Some(state(State::Held(claim)))
             }
-            (State::Free, Effect::MayCreate) => Some((State::Untold, None)),
-            (State::Untold, Effect::Read(nonce)) if is_untold(nonce) => {
-                Some((State::Held(nonce), None))
+            (State::Free, Effect::MayCreate) => Some(state(State::Untold)),
+            (State::Untold, Effect::Read(claim)) if is_untold(claim.nonce) => {
+                Some(state(State::Held(claim)))
             }
-            (State::Untold, Effect::Remove(nonce) | Effect::MayRemoveExactly(nonce))
-                if is_untold(nonce) =>
-            {
-                Some((State::Free, Some(nonce)))
+            (
+                State::Untold,
+                Effect::Remove(Seen { nonce, .. }) | Effect::MayRemoveExactly(nonce),
+            ) if is_untold(nonce) => {
+                let mut next = state(State::Free);
+                next.spend(nonce);
+                Some(next)
             }
-            (State::Untold, Effect::MayRemove) => Some((State::Free, None)),
-            (State::Held(held), Effect::MayRemove) => Some((State::Free, spent(held))),
-            (State::Held(held), Effect::Remove(nonce) | Effect::MayRemoveExactly(nonce))
-                if held == nonce =>
-            {
-                Some((State::Free, spent(nonce)))
+            (State::Held(_) | State::Untold, Effect::MayRemove)
+            | (State::Untold, Effect::GiveAway(_)) => Some(self.freed(from)),
+            (State::Held(held), Effect::GiveAway(port)) if held.port == port => {
+                Some(self.freed(from))
+            }
+            (State::Held(held), Effect::Remove(claim)) if held == claim => Some(self.freed(from)),
+            (State::Held(held), Effect::MayRemoveExactly(nonce)) if held.nonce == nonce => {
+                Some(self.freed(from))
             }
             _ => None,
+        }
+    }
+
+    /// Returns the same without a holder.
+    fn freed(&self, from: &Configuration) -> Configuration {
+        let mut next = from.clone();
+        if let State::Held(claim) = from.state
+            && !self.created.contains(&claim.nonce)
+        {
+            next.spend(claim.nonce);
+        }
+        next.state = State::Free;
+        next
+    }
+}
+
+impl Configuration {
+    fn spend(&mut self, nonce: Nonce) {
+        if let Err(at) = self.spent.binary_search(&nonce) {
+            self.spent.insert(at, nonce);
         }
     }
 }

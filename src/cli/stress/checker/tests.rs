@@ -3,10 +3,11 @@
 
 use fastrand::Rng;
 
-use super::super::history::{Nonce, Seen};
+use super::super::history::{LeasedBy, Nonce, Seen, Term};
+use super::super::plan::{ROW, SET, holder_at};
 use super::*;
 
-/// The first of the few ports; project 0 and its neighbours are given one of three.
+/// The first of the few ports; the first holders are given one of three.
 const FIRST: u16 = 20_000;
 
 fn plan() -> Plan {
@@ -15,17 +16,19 @@ fn plan() -> Plan {
         seed: 0,
         kill_rate: 0.0,
         root: "/tmp".to_owned(),
+        locks: true,
         first_port: FIRST,
         until: Moment::NEVER,
     }
 }
 
-/// A claim of a project: the nonce says which one it is.
-fn claim(project: u32, port: u16, nonce: u128) -> Seen {
+/// A claim of a holder: the nonce says which one it is.
+fn claim(holder: u32, port: u16, nonce: u128) -> Seen {
     Seen {
-        project,
+        holder,
         port: FIRST + port,
         nonce: Nonce(nonce << 96),
+        term: Term::Kept,
     }
 }
 
@@ -41,46 +44,51 @@ fn operation(start: u64, end: u64, action: Action, answer: Option<Answer>) -> Op
     }
 }
 
+fn given(start: u64, end: u64, action: Action, claims: &[(Seen, bool)]) -> Operation {
+    let all = claims.iter().map(|&(claim, new)| Given { claim, new });
+    operation(start, end, action, Some(Answer::Given(all.collect())))
+}
+
+fn claiming(holder: u32) -> Action {
+    Action::Claim { holder, ttl: None }
+}
+
 fn new(start: u64, end: u64, claim: Seen) -> Operation {
-    let project = claim.project;
-    let answer = Answer::Given { claim, new: true };
-    operation(start, end, Action::Claim { project }, Some(answer))
+    given(start, end, claiming(claim.holder), &[(claim, true)])
 }
 
 fn again(start: u64, end: u64, claim: Seen) -> Operation {
-    let project = claim.project;
-    let answer = Answer::Given { claim, new: false };
-    operation(start, end, Action::Claim { project }, Some(answer))
+    given(start, end, claiming(claim.holder), &[(claim, false)])
 }
 
-fn killed_claim(start: u64, end: u64, project: u32) -> Operation {
-    operation(start, end, Action::Claim { project }, None)
+fn killed_claim(start: u64, end: u64, holder: u32) -> Operation {
+    operation(start, end, claiming(holder), None)
 }
 
-fn exhausted(start: u64, end: u64, project: u32) -> Operation {
+fn exhausted(start: u64, end: u64, holder: u32) -> Operation {
     let answer = Answer::Exhausted { unbindable: 0 };
-    operation(start, end, Action::Claim { project }, Some(answer))
+    operation(start, end, claiming(holder), Some(answer))
 }
 
 fn released(start: u64, end: u64, claim: Seen) -> Operation {
-    let project = claim.project;
-    let answer = Answer::Released(Some(claim));
-    operation(start, end, Action::Release { project }, Some(answer))
+    let holder = claim.holder;
+    let answer = Answer::Released(vec![claim]);
+    operation(start, end, Action::Release { holder }, Some(answer))
 }
 
-fn killed_release(start: u64, end: u64, project: u32) -> Operation {
-    operation(start, end, Action::Release { project }, None)
+fn killed_release(start: u64, end: u64, holder: u32) -> Operation {
+    operation(start, end, Action::Release { holder }, None)
 }
 
 fn found(start: u64, end: u64, claim: Seen) -> Operation {
-    let project = claim.project;
+    let holder = claim.holder;
     let answer = Answer::Found(Some(claim));
-    operation(start, end, Action::Find { project }, Some(answer))
+    operation(start, end, Action::Find { holder }, Some(answer))
 }
 
-fn absent(start: u64, end: u64, project: u32) -> Operation {
+fn absent(start: u64, end: u64, holder: u32) -> Operation {
     let answer = Answer::Found(None);
-    operation(start, end, Action::Find { project }, Some(answer))
+    operation(start, end, Action::Find { holder }, Some(answer))
 }
 
 fn lookup(start: u64, end: u64, port: u16, answer: Option<Seen>) -> Operation {
@@ -309,7 +317,7 @@ fn an_exhaustion_that_was_none_is_found() {
             exhausted(6, 7, 3),
         ]),
     );
-    let many = claim(9, 3, 9);
+    let many = claim(holder_at(plan().own_project(2), 0), 3, 9);
     assert_legal(with(vec![
         new(2, 5, many),
         again(2, 5, many),
@@ -320,15 +328,254 @@ fn an_exhaustion_that_was_none_is_found() {
     assert_legal(with(vec![stopped, exhausted(3, 4, 3)]));
 }
 
+/// A claim that is given for a second, or not kept for good at all.
+fn with_term(term: Term, claim: Seen) -> Seen {
+    Seen { term, ..claim }
+}
+
+/// Seconds, in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
+fn renewed(start: u64, end: u64, claim: Seen) -> Operation {
+    let action = Action::Renew { claim, ttl: 1 };
+    operation(start, end, action, Some(Answer::Renewed(claim)))
+}
+
+#[test]
+fn a_claim_that_was_given_for_a_time_may_lapse_afterwards_and_not_before() {
+    let a = with_term(Term::Ttl(1), claim(0, 0, 1));
+    let b = claim(1, 0, 2);
+    let early = SECOND / 2;
+    assert_legal(vec![new(0, 1, a), found(early, early + 1, a)]);
+    let gone = |at| vec![new(0, 1, a), absent(at, at + 1, 0), new(at + 2, at + 3, b)];
+    assert_legal(gone(SECOND));
+    let shown = assert_illegal(Kind::LostClaim, gone(early));
+    assert_eq!(shown, [0, early]);
+    // One that was kept does not lapse.
+    let kept = claim(0, 0, 1);
+    assert_illegal(
+        Kind::LostClaim,
+        vec![new(0, 1, kept), absent(SECOND, SECOND + 1, 0)],
+    );
+    // What has lapsed does not come back.
+    let (late, later) = (SECOND, SECOND + 10);
+    let lapsed = vec![new(0, 1, a), absent(late, late + 1, 0)];
+    let history = [lapsed, vec![found(later, later + 1, a)]].concat();
+    assert_illegal(Kind::LostClaim, history);
+}
+
+#[test]
+fn a_claim_that_was_renewed_lapses_later() {
+    let a = with_term(Term::Ttl(1), claim(0, 0, 1));
+    let again = |start, end| {
+        given(
+            start,
+            end,
+            Action::Claim {
+                holder: 0,
+                ttl: Some(1),
+            },
+            &[(a, false)],
+        )
+    };
+    let (early, late) = (SECOND / 2, SECOND * 5 / 4);
+    for renews in [renewed(early, early + 1, a), again(early, early + 1)] {
+        let begun = || vec![new(0, 1, a), renews.clone()];
+        assert_legal([begun(), vec![found(late, late + 1, a)]].concat());
+        let history = [begun(), vec![absent(late, late + 1, 0)]].concat();
+        assert_eq!(assert_illegal(Kind::LostClaim, history), [0, early, late]);
+        assert_legal([begun(), vec![absent(2 * SECOND, 2 * SECOND + 1, 0)]].concat());
+    }
+    // It was over, and nobody had taken it away.
+    assert_legal(vec![
+        new(0, 1, a),
+        renewed(late, late + 1, a),
+        found(2 * SECOND, 2 * SECOND + 1, a),
+    ]);
+    // It was taken away while somebody was about to renew it, or after.
+    assert_legal(vec![
+        new(0, 1, a),
+        renewed(SECOND / 4, 3 * SECOND, a),
+        absent(2 * SECOND, 2 * SECOND + 1, 0),
+    ]);
+    // One that is gone is not renewed.
+    let history = vec![new(0, 1, a), released(2, 3, a), renewed(4, 5, a)];
+    assert_eq!(assert_illegal(Kind::StaleLookup, history), [2, 4]);
+}
+
+fn leased(start: u64, end: u64, claim: Seen) -> Operation {
+    let by = LeasedBy::Child;
+    let action = Action::Lease { project: 0, by };
+    operation(start, end, action, Some(Answer::Leased(claim)))
+}
+
+fn ended(start: u64, end: u64, claim: Seen) -> Operation {
+    let killed = true;
+    operation(
+        start,
+        end,
+        Action::EndLease { claim, killed },
+        Some(Answer::Ended),
+    )
+}
+
+#[test]
+fn a_leased_port_is_nobody_else_s_until_the_last_holder_ends() {
+    let lease = with_term(Term::Lease, claim(0, 0, 1));
+    let b = claim(1, 0, 2);
+    let state = |start, end, answer| {
+        let action = Action::State { port: FIRST };
+        operation(start, end, action, Some(Answer::Found(answer)))
+    };
+    assert_legal(vec![
+        leased(0, 1, lease),
+        // It is no claim of the holder's, and a look-up does not see it.
+        absent(2, 3, 0),
+        lookup(2, 3, 0, None),
+        listed(2, 3, &[]),
+        state(2, 3, Some(lease)),
+        ended(4, 5, lease),
+        new(6, 7, b),
+        found(8, 9, b),
+    ]);
+    // Somebody may be given it while the last holder is ending.
+    assert_legal(vec![
+        leased(0, 1, lease),
+        ended(4, 8, lease),
+        new(5, 6, b),
+        found(9, 10, b),
+    ]);
+    let kind = Kind::TwoHolders;
+    let shown = assert_illegal(
+        kind,
+        vec![leased(0, 1, lease), new(2, 3, b), ended(4, 5, lease)],
+    );
+    assert_eq!(shown, [0, 2, 4]);
+    // Also where the one that ends it was killed meanwhile, and where the other one is a lease.
+    let mut killed = ended(4, 5, lease);
+    killed.answer = None;
+    let other = with_term(Term::Lease, b);
+    assert_illegal(kind, vec![leased(0, 1, lease), leased(2, 3, other), killed]);
+    let history = vec![leased(0, 1, lease), state(2, 3, None), ended(4, 5, lease)];
+    assert_illegal(Kind::LostClaim, history);
+}
+
+#[test]
+fn the_port_of_a_lease_is_free_when_its_last_holder_has_ended() {
+    let all = [
+        claim(0, 0, 1),
+        claim(1, 1, 2),
+        with_term(Term::Lease, claim(2, 2, 3)),
+    ];
+    let begun = || vec![new(0, 1, all[0]), new(0, 1, all[1]), leased(0, 1, all[2])];
+    assert_legal([begun(), vec![exhausted(2, 3, 3), ended(4, 5, all[2])]].concat());
+    assert_legal([begun(), vec![ended(4, 6, all[2]), exhausted(5, 7, 3)]].concat());
+    let history = [begun(), vec![ended(4, 5, all[2]), exhausted(6, 7, 3)]].concat();
+    assert_illegal(Kind::ImplausibleExhaustion, history);
+}
+
+/// The ports of a project's services, both new.
+fn set(start: u64, end: u64, project: u32, answer: Option<Answer>) -> Operation {
+    operation(start, end, Action::ClaimSet { project }, answer)
+}
+
+#[test]
+fn of_a_set_all_are_given_or_none() {
+    let project = plan().own_project(0);
+    let [web, db] = SET.map(|service| holder_at(project, service));
+    let (a, b) = (claim(web, 0, 1), claim(db, 1, 2));
+    let both = Answer::Given([a, b].map(|claim| Given { claim, new: true }).into());
+    assert_legal(vec![
+        set(0, 1, project, Some(both)),
+        found(2, 3, a),
+        found(2, 3, b),
+    ]);
+    let refused = Answer::Refused;
+    assert_legal(vec![
+        set(0, 1, project, Some(refused.clone())),
+        absent(2, 3, web),
+    ]);
+    let half = vec![set(0, 1, project, Some(refused)), found(2, 3, a)];
+    assert_eq!(assert_illegal(Kind::LostClaim, half), [2]);
+    // A killed one may have been about to give the second.
+    assert_legal(vec![
+        set(0, 1, project, None),
+        found(2, 3, a),
+        absent(4, 5, db),
+    ]);
+}
+
+#[test]
+fn ports_in_a_row_lie_in_a_row() {
+    let project = 0;
+    let [first, second] = ROW.map(|service| holder_at(project, service));
+    let row = |ports: [u16; 2]| {
+        let claims = [
+            (claim(first, ports[0], 1), true),
+            (claim(second, ports[1], 2), true),
+        ];
+        given(0, 1, Action::ClaimRow { project }, &claims)
+    };
+    assert_legal(vec![row([0, 1])]);
+    assert_illegal(Kind::NoRow, vec![row([0, 2])]);
+    assert_illegal(Kind::NoRow, vec![row([1, 0])]);
+}
+
+#[test]
+fn a_port_that_moves_stays_the_same() {
+    let (from, to) = (0, 1);
+    let a = claim(holder_at(from, 1), 0, 1);
+    let b = claim(holder_at(to, 1), 0, 2);
+    let moved = |start, end, claims: &[Seen]| {
+        let action = Action::Move { from, to };
+        operation(start, end, action, Some(Answer::Moved(claims.to_vec())))
+    };
+    assert_legal(vec![
+        new(0, 1, a),
+        moved(2, 3, &[b]),
+        absent(4, 5, a.holder),
+        found(4, 5, b),
+    ]);
+    // A list may lack it while it moves, and not before.
+    assert_legal(vec![
+        new(0, 1, a),
+        moved(2, 5, &[b]),
+        listed(3, 4, &[]),
+        found(6, 7, b),
+    ]);
+    assert_illegal(
+        Kind::LostClaim,
+        vec![new(0, 1, a), listed(2, 3, &[]), moved(4, 5, &[b])],
+    );
+    let other = claim(b.holder, 1, 2);
+    assert_illegal(Kind::LostClaim, vec![new(0, 1, a), moved(2, 3, &[other])]);
+    let history = vec![new(0, 1, a), moved(2, 3, &[b]), found(4, 5, a)];
+    assert_eq!(assert_illegal(Kind::TwoHolders, history), [0, 2, 4]);
+    // What a killed one has done, nobody knows.
+    let killed = || operation(2, 3, Action::Move { from, to }, None);
+    assert_legal(vec![
+        new(0, 1, a),
+        killed(),
+        found(4, 5, b),
+        absent(6, 7, a.holder),
+    ]);
+    assert_legal(vec![
+        new(0, 1, a),
+        killed(),
+        found(4, 5, a),
+        absent(6, 7, b.holder),
+    ]);
+}
+
 #[test]
 fn failures_and_notices_are_told() {
-    let project = 0;
+    let holder = 0;
     let failed = Answer::Failed("no space".to_owned());
     assert_illegal(
         Kind::Failed,
-        vec![operation(0, 1, Action::Find { project }, Some(failed))],
+        vec![operation(0, 1, Action::Find { holder }, Some(failed))],
     );
-    let mut notice = absent(0, 1, project);
+    let mut notice = absent(0, 1, holder);
     notice.notices.push("Conflict".to_owned());
     assert_illegal(Kind::Notice, vec![notice]);
 }
@@ -356,8 +603,8 @@ fn an_excerpt_has_only_what_contradicts() {
 fn what_is_forgotten_of_long_runs_makes_no_difference() {
     let mut history = Vec::new();
     for turn in 0..3000 {
-        let project = u32::try_from(turn % 4).expect("small");
-        let claim = claim(project, 0, u128::from(turn) + 10);
+        let holder = u32::try_from(turn % 4).expect("small");
+        let claim = claim(holder, 0, u128::from(turn) + 10);
         history.push(new(turn * 100, turn * 100 + 1, claim));
         history.push(released(turn * 100 + 2, turn * 100 + 3, claim));
     }
@@ -398,8 +645,8 @@ fn simulate(random: &mut Rng, fault: Fault) -> Vec<Operation> {
     let mut held: Vec<Option<Seen>> = vec![None; 4];
     let mut history = Vec::new();
     for (nonce, (_, start, end)) in (1..).zip(instants) {
-        let project = random.u32(..4);
-        let place = project as usize;
+        let holder = random.u32(..4);
+        let place = holder as usize;
         let is_fault = fault != Fault::Nothing && random.u8(..5) == 0;
         if is_fault && fault == Fault::Loses {
             held[random.usize(..4)] = None;
@@ -410,26 +657,26 @@ fn simulate(random: &mut Rng, fault: Fault) -> Vec<Operation> {
         let before = held[place];
         let (action, answer) = match (random.u8(..4), before, free) {
             (0 | 1, Some(claim), _) => {
-                let answer = Answer::Given { claim, new: false };
-                (Action::Claim { project }, answer)
+                let new = false;
+                (claiming(holder), Answer::Given(vec![Given { claim, new }]))
             }
             (0 | 1, None, Some(port)) => {
-                let claim = claim(project, port, nonce);
+                let (claim, new) = (claim(holder, port, nonce), true);
                 held[place] = Some(claim);
-                let answer = Answer::Given { claim, new: true };
-                (Action::Claim { project }, answer)
+                (claiming(holder), Answer::Given(vec![Given { claim, new }]))
             }
             (0 | 1, None, None) => {
                 let answer = Answer::Exhausted { unbindable: 0 };
-                (Action::Claim { project }, answer)
+                (claiming(holder), answer)
             }
             (2, before, _) => {
                 if !(is_fault && fault == Fault::KeepsReleased) {
                     held[place] = None;
                 }
-                (Action::Release { project }, Answer::Released(before))
+                let answer = Answer::Released(Vec::from_iter(before));
+                (Action::Release { holder }, answer)
             }
-            (_, before, _) => (Action::Find { project }, Answer::Found(before)),
+            (_, before, _) => (Action::Find { holder }, Answer::Found(before)),
         };
         let killed = random.u8(..12) == 0;
         if killed && random.bool() {
