@@ -92,6 +92,8 @@ fn state<D: Dir>(store: &Store<D>, port: Port, bytes: &[u8]) -> Result<State> {
     Ok(match read_record(&store.projects, claim.holder().key())? {
         Some(Ok(commit)) if commit.nonce() == claim.nonce() => State::Kept,
         Some(Ok(_)) | None => State::Orphan,
+        // It never had one.
+        Some(Err(_)) if claim.is_lease() => State::Orphan,
         // It may have been this claim's: `repair` looks into it first.
         Some(Err(_)) => State::Kept,
     })

@@ -53,6 +53,20 @@ fn a_release_frees_exactly_its_port() {
 }
 
 #[test]
+fn a_lease_that_ended_is_swept_whatever_became_of_its_project_s_commit() {
+    let [store] = store(&[]);
+    acquired(&store, "/a", &[1]);
+    let held = lease(&store, &holder("/a"), &mut Fixed::new(&[2])).expect("lease");
+    store.projects.put(holder("/a").key(), b"");
+    let sweep = || sweep(&store, quarantine).expect("sweep").freed;
+    assert_eq!(sweep(), [], "it is held");
+    drop(held.expect("there is a port"));
+    assert_eq!(sweep(), [port(2)]);
+    // The other claim may have been committed by what is damaged.
+    assert_eq!(ports(&store), [1]);
+}
+
+#[test]
 fn a_release_of_an_older_claim_leaves_the_newer_one() {
     let [store] = store(&[]);
     let Some(Acquired::New(old)) = acquired(&store, "/a", &[1]) else {
