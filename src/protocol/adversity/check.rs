@@ -6,7 +6,7 @@ use crate::fs::Dir;
 use crate::fs::sim::Disk;
 
 use super::super::testing::ports;
-use super::super::{is_staged_record, lookup, marks};
+use super::super::{is_staged_record, leased, lookup, marks};
 use super::op::{Answer, Op, PROJECTS, REGISTRY, of, registry};
 use super::told::Told;
 use super::{Process, World};
@@ -20,6 +20,8 @@ const PORTS: &[u16] = &[1, 2, 3, 5, 6, 7, 8];
 /// Starts a new process on a copy of the disk, and checks what it finds and can do.
 pub(super) fn check(disk: &Disk, told: &Told) {
     let process = World::mount(disk).process(LATER);
+    // Whoever held a lease is dead.
+    let told = &told.without_leases();
     expect_told(&process, told);
     run(&process, Op::Sweep);
     expect_told(&process, told);
@@ -72,6 +74,10 @@ pub(super) fn expect_told(process: &Process, told: &Told) {
             project,
             &lookup(&process.store, of(project)).expect("lookup"),
         );
+    }
+    for lease in told.leases() {
+        let held = leased(&process.store, lease.port()).expect("look");
+        assert_eq!(held.as_ref(), Some(lease), "a lease is lost");
     }
 }
 

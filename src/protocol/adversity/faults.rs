@@ -75,7 +75,7 @@ fn fail(
 /// After an error a project has no port that it had not before. Where it was the flush of a
 /// published name that failed, the port stays, for another process may have been told it.
 fn expect_undone(scene: &Scene, failed: &str, played: &Played) {
-    let Some(project) = scene.op.acquires() else {
+    let Some(project) = scene.op.acquires().first() else {
         return;
     };
     let held = |disk: &Disk| {

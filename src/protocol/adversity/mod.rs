@@ -14,7 +14,8 @@
 //! The operations run on one thread, one inside a step of the other where they interleave: each
 //! run is the same every time.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -24,7 +25,7 @@ use crate::error::Result;
 use crate::fs::sim::{Disk, Fault, Probe, SimDir, Step, Verdict, is_killed};
 use crate::record::Nonce;
 
-use super::{Durability, Store};
+use super::{Durability, Leased, Store};
 use op::{Answer, Op};
 
 mod check;
@@ -60,9 +61,13 @@ pub(super) fn is_alone() -> bool {
     ALONE.get()
 }
 
+/// What holds leases, longest first: processes that do nothing else.
+type Leases = Rc<RefCell<VecDeque<Leased<SimDir>>>>;
+
 /// A simulated disk that processes work on.
 struct World {
     dirs: [SimDir; 7],
+    leases: Leases,
 }
 
 impl World {
@@ -76,7 +81,8 @@ impl World {
 
     fn on(dirs: [SimDir; 7]) -> World {
         ALONE.set(true);
-        World { dirs }
+        let leases = Leases::default();
+        World { dirs, leases }
     }
 
     /// Returns a copy of the disk, on which all processes are dead.
@@ -86,13 +92,14 @@ impl World {
 
     /// Starts a process. Its number makes its nonces its own.
     fn process(&self, number: u8) -> Process {
-        Process::on(self.dirs.clone(), number)
+        Process::on(self.dirs.clone(), &self.leases, number)
     }
 
     /// Starts a process whose steps are watched.
     fn watched(&self, number: u8, probe: impl Fn(Step<'_>) -> Verdict + 'static) -> Process {
         let probe: Probe = Rc::new(probe);
-        Process::on(self.dirs.each_ref().map(|dir| dir.watched(&probe)), number)
+        let dirs = self.dirs.each_ref().map(|dir| dir.watched(&probe));
+        Process::on(dirs, &self.leases, number)
     }
 }
 
@@ -101,10 +108,11 @@ struct Process {
     store: Store<SimDir>,
     quarantine: SimDir,
     archive: [SimDir; 2],
+    leases: Leases,
 }
 
 impl Process {
-    fn on(dirs: [SimDir; 7], number: u8) -> Process {
+    fn on(dirs: [SimDir; 7], leases: &Leases, number: u8) -> Process {
         let [ports, projects, staging, index, quarantine, archive @ ..] = dirs;
         let draws = AtomicU32::new(0);
         let draw = Box::new(move || -> io::Result<Nonce> {
@@ -124,6 +132,7 @@ impl Process {
             },
             quarantine,
             archive,
+            leases: leases.clone(),
         }
     }
 

@@ -64,11 +64,17 @@ enum Trouble {
 fn op() -> impl Strategy<Value = Op> {
     const PORTS: [&[u16]; 3] = [&[1, 2, 3], &[3, 1, 2], &[2, 4, 5, 1, 6, 3]];
     let project = || select(&PROJECTS[..]);
+    let ports = || select(&PORTS[..]);
     prop_oneof![
-        4 => (project(), select(&PORTS[..])).prop_map(|(project, ports)| Op::Acquire(project, ports)),
+        4 => (project(), ports()).prop_map(|(project, ports)| Op::Acquire(project, ports)),
+        1 => (project(), ports()).prop_map(|(project, ports)| Op::AcquireFor(project, ports)),
+        1 => ports().prop_map(Op::AcquireSet),
         1 => (project(), 1..4u16).prop_map(|(project, port)| Op::TakeOver(project, port)),
         3 => project().prop_map(Op::Release),
         1 => project().prop_map(Op::Archive),
+        1 => project().prop_map(Op::Reclaim),
+        2 => (project(), ports()).prop_map(|(project, ports)| Op::Lease(project, ports)),
+        1 => select(&[Op::EndLease, Op::LeaseDies][..]),
         2 => (project(), project()).prop_map(|(from, to)| Op::Move(from, to)),
         1 => project().prop_map(Op::Lookup),
         4 => select(&[Op::Sweep, Op::SweepStaging, Op::Refresh, Op::Rewrite][..]),
@@ -141,6 +147,7 @@ impl Play {
                 let mut choices = choices.iter().cycle();
                 let choose = &mut |count| choices.next().expect("a cycle").index(count);
                 self.world = Rc::new(World::mount(&self.world.disk().power_cut(choose)));
+                self.told.borrow_mut().kill_all();
             }
         }
         expect_told(&self.world.process(0), &self.told.borrow());
@@ -155,7 +162,11 @@ impl Play {
         let name = which.get(&names);
         let before = dir.read(name, LEN_MAX).expect("read");
         if let Ok(record) = Record::decode(&before) {
-            self.told.borrow_mut().doubt(record.project().as_str());
+            let mut told = self.told.borrow_mut();
+            told.doubt(record.project().as_str());
+            if !commit {
+                told.doubt_lease(record.port());
+            }
         }
         dir.put(name, content);
     }
@@ -239,6 +250,12 @@ fn random_programs_need_flushes() {
 #[should_panic(expected = "two ports")]
 fn random_programs_need_a_commit_that_replaces_nothing() {
     find(&[Fault::PublishReplaces]);
+}
+
+#[test]
+#[should_panic(expected = "a lease is lost")]
+fn random_programs_need_the_locks_of_leases() {
+    find(&[Fault::LocksGranted]);
 }
 
 #[test]

@@ -8,12 +8,14 @@ use crate::fs::Dir;
 use crate::net::Availability;
 use crate::port::Port;
 use crate::project::Holder;
-use crate::record::Record;
+use crate::record::{Draft, Record};
+use crate::term::Term;
 
 use super::super::testing::{holder, move_port, port};
 use super::super::{
     Acquired, Archive, Context, HandedOver, Lookup, Marked, Picker, Refreshed, Rejection, Released,
-    acquire, lookup, refresh, release, sweep, sweep_staging,
+    acquire, acquire_set, lease, lookup, lookup_seal, refresh, release, release_ended, sweep,
+    sweep_staging,
 };
 use super::Process;
 
@@ -36,19 +38,34 @@ pub(super) fn of(project: &str) -> &'static Holder {
         .expect("one of the projects")
 }
 
+/// The projects that are given ports together.
+pub(super) const SET: &[&str] = PROJECTS.split_at(2).0;
+
 /// A call of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Op {
     /// Acquires a port for a project, the first of these that can be had.
     Acquire(&'static str, &'static [u16]),
+    /// The same for a time.
+    AcquireFor(&'static str, &'static [u16]),
+    /// Acquires ports for all of [`SET`], or for none.
+    AcquireSet(&'static [u16]),
     /// Acquires this port and no other, as an adopter does.
     TakeOver(&'static str, u16),
     Release(&'static str),
+    /// Takes the port away if it was given for a time, which is over.
+    Reclaim(&'static str),
     /// Releases, and keeps the files.
     Archive(&'static str),
     /// Moves the port of the first project to the second.
     Move(&'static str, &'static str),
     Lookup(&'static str),
+    /// Leases a port, for longer than the call.
+    Lease(&'static str, &'static [u16]),
+    /// Who has held a lease for longest ends it.
+    EndLease,
+    /// The same is killed.
+    LeaseDies,
     Sweep,
     SweepStaging,
     /// Brings the registry file up to date.
@@ -62,6 +79,10 @@ pub(super) enum Op {
 pub(super) enum Answer {
     /// The project's port.
     Held(Record),
+    /// The ports of all that were to be given one.
+    HeldAll(Vec<Record>),
+    /// The lease is held.
+    Leased(Record),
     /// No port was left.
     Exhausted,
     /// This claim was released.
@@ -79,24 +100,29 @@ pub(super) enum Answer {
 impl Op {
     /// Returns whether both are about the same project.
     pub(super) fn meets(self, other: Op) -> bool {
-        let projects = |op: Op| [op.acquires(), op.releases(), op.looks_up()];
+        let projects = |op: Op| [op.acquires(), one(op.releases()), one(op.looks_up())].concat();
         let others = projects(other);
-        let mut own = projects(self).into_iter().flatten();
-        own.any(|project| others.contains(&Some(project)))
+        let own = projects(self);
+        own.iter().any(|project| others.contains(project))
     }
 
-    pub(super) fn acquires(self) -> Option<&'static str> {
+    pub(super) fn acquires(self) -> &'static [&'static str] {
         match self {
-            Op::Acquire(project, _) | Op::TakeOver(project, _) | Op::Move(_, project) => {
-                Some(project)
-            }
-            _ => None,
+            Op::Acquire(project, _)
+            | Op::AcquireFor(project, _)
+            | Op::TakeOver(project, _)
+            | Op::Move(_, project) => one(Some(project)),
+            Op::AcquireSet(_) => SET,
+            _ => &[],
         }
     }
 
     pub(super) fn releases(self) -> Option<&'static str> {
         match self {
-            Op::Release(project) | Op::Archive(project) | Op::Move(project, _) => Some(project),
+            Op::Release(project)
+            | Op::Reclaim(project)
+            | Op::Archive(project)
+            | Op::Move(project, _) => Some(project),
             _ => None,
         }
     }
@@ -116,11 +142,30 @@ impl Op {
                 let picker = &mut Ports::new(ports, true);
                 acquire(store, of(project), picker, quarantine).map(Answer::from)
             }
+            Op::AcquireFor(project, ports) => {
+                acquire_all(process, &[project], ports, &Term::Ttl(60)).map(|all| match all {
+                    Some(mut all) => Answer::Held(all.remove(0)),
+                    None => Answer::Exhausted,
+                })
+            }
+            Op::AcquireSet(ports) => acquire_all(process, SET, ports, &Term::Kept)
+                .map(|all| all.map_or(Answer::Exhausted, Answer::HeldAll)),
             Op::TakeOver(project, port) => {
                 let picker = &mut Ports::new(&[port], false);
                 acquire(store, of(project), picker, quarantine).map(Answer::from)
             }
             Op::Release(project) => release(store, of(project), None, None).map(Answer::from),
+            Op::Reclaim(project) => match lookup(store, of(project))? {
+                Lookup::Held(record, _) if matches!(record.term(), Term::Ttl(_)) => {
+                    let is_gone = release_ended(store, &record, || Ok(true))?;
+                    Ok(if is_gone {
+                        Answer::Released(record)
+                    } else {
+                        Answer::Done
+                    })
+                }
+                _ => Ok(Answer::Absent),
+            },
             Op::Archive(project) => {
                 let [ports, projects] = &process.archive;
                 let archive = Archive { ports, projects };
@@ -131,6 +176,26 @@ impl Op {
                 Lookup::Held(record, _) => Answer::Held(record),
                 _ => Answer::Absent,
             }),
+            Op::Lease(project, ports) => {
+                let picker = &mut Ports::new(ports, true);
+                let Some(leased) = lease(store, of(project), picker)? else {
+                    return Ok(Answer::Exhausted);
+                };
+                let record = leased.record().clone();
+                process.leases.borrow_mut().push_back(leased);
+                Ok(Answer::Leased(record))
+            }
+            Op::EndLease => {
+                let lease = process.leases.borrow_mut().pop_front();
+                if let Some(lease) = lease {
+                    lease.end(store);
+                }
+                Ok(Answer::Done)
+            }
+            Op::LeaseDies => {
+                drop(process.leases.borrow_mut().pop_front());
+                Ok(Answer::Done)
+            }
             Op::Sweep => sweep(store, quarantine).map(|_| Answer::Done),
             Op::SweepStaging => sweep_staging(store).map(|()| Answer::Done),
             Op::Refresh | Op::Rewrite => {
@@ -139,6 +204,47 @@ impl Op {
             }
         }
     }
+}
+
+/// Returns the list of one project, or none.
+fn one(project: Option<&'static str>) -> &'static [&'static str] {
+    let at = |project| PROJECTS.iter().position(|it| *it == project);
+    match project.and_then(at) {
+        Some(at) => &PROJECTS[at..=at],
+        None => &[],
+    }
+}
+
+/// Acquires ports for all of these projects; `None` where there are not enough.
+fn acquire_all(
+    process: &Process,
+    projects: &[&str],
+    ports: &'static [u16],
+    term: &Term,
+) -> Result<Option<Vec<Record>>> {
+    let drafts: Vec<Draft> = projects
+        .iter()
+        .map(|project| Draft {
+            term: term.clone(),
+            ..Draft::from(of(project).clone())
+        })
+        .collect();
+    let look = |draft: &Draft| lookup_seal(&process.store, &draft.holder);
+    let acquired = acquire_set(
+        &process.store,
+        &drafts,
+        drafts.iter().map(look).collect::<Result<_>>()?,
+        |_| Ok(Ports::new(ports, true)),
+        |_, _| Ok(()),
+        || Ok(process.quarantine.clone()),
+        &mut Vec::new(),
+    )?;
+    let record = |acquired| match acquired {
+        Acquired::Existing(record) | Acquired::New(record) => record,
+    };
+    Ok(acquired
+        .ok()
+        .map(|all| all.into_iter().map(record).collect()))
 }
 
 fn answer_of_move(moved: Option<(Record, HandedOver)>) -> Answer {

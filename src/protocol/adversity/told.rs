@@ -1,14 +1,15 @@
 //! What was told, and so must hold: the model of a registry, a map from projects to ports.
 
-use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::error::Result;
+use crate::port::Port;
 use crate::record::{Nonce, Record};
 
 use super::super::Lookup;
-use super::op::{Answer, Op, PROJECTS, of};
+use super::op::{Answer, Op, PROJECTS, SET, of};
 
 /// What the projects have been told of their ports.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,12 @@ pub(super) struct Told {
     /// The projects that are acquiring a port since before a release of theirs was begun that
     /// did not come to its end: it may have taken the claim that they will be told of.
     shaken: BTreeSet<&'static str>,
+    /// The leases of which somebody was told and that are held, longest first, and which of them must be
+    /// there: their files were not damaged.
+    leases: VecDeque<(Record, bool)>,
+    /// Whether somebody is acquiring a port for one of several projects that another one is acquiring ports
+    /// for together. Where that cannot have all, it may have given the first one a port by then.
+    is_met: bool,
     /// The operations that are going on.
     running: Vec<Op>,
 }
@@ -37,6 +44,13 @@ pub(super) struct Told {
 impl Told {
     /// An operation begins.
     pub(super) fn begin(&mut self, op: Op) {
+        if matches!(op, Op::EndLease | Op::LeaseDies) {
+            self.leases.pop_front();
+        }
+        let is_set = |op: &Op| matches!(op, Op::AcquireSet(_));
+        let meets = |other: &Op| op.acquires().iter().any(|it| other.acquires().contains(it));
+        let mut others = self.running.iter().filter(|other| meets(other));
+        self.is_met |= others.any(|other| is_set(&op) || is_set(other));
         self.running.push(op);
     }
 
@@ -45,11 +59,16 @@ impl Told {
         let at = self.running.iter().rposition(|running| *running == op);
         self.running.remove(at.expect("it runs"));
         match answer {
-            Some(Ok(Answer::Held(record))) if op.acquires().is_some() => self.tell(record),
+            Some(Ok(Answer::Held(record))) if !op.acquires().is_empty() => self.tell(record),
+            Some(Ok(Answer::HeldAll(all))) => all.iter().for_each(|record| self.tell(record)),
+            Some(Ok(Answer::Leased(record))) => self.tell_leased(record),
             Some(Ok(Answer::Released(record))) => self.tell_released(record),
             Some(Ok(Answer::Moved(old, new))) => {
                 self.tell_released(old);
                 self.tell(new);
+            }
+            Some(Ok(Answer::Exhausted)) if matches!(op, Op::AcquireSet(_)) && self.is_met => {
+                self.maybe.insert(SET[0]);
             }
             Some(Ok(_)) => {}
             None | Some(Err(_)) => {
@@ -62,15 +81,38 @@ impl Told {
                 }
             }
         }
-        if let Some(project) = op.acquires().filter(|project| !self.is_acquiring(project)) {
-            self.shaken.remove(project);
+        for project in op.acquires() {
+            if !self.is_acquiring(project) {
+                self.shaken.remove(project);
+            }
         }
+        self.is_met &= self
+            .running
+            .iter()
+            .any(|op| matches!(op, Op::AcquireSet(_)));
     }
 
     /// All processes are killed.
     pub(super) fn kill_all(&mut self) {
         while let Some(op) = self.running.last().copied() {
             self.end(op, None);
+        }
+        self.leases.clear();
+    }
+
+    /// The same after all leases have ended.
+    pub(super) fn without_leases(&self) -> Told {
+        let leases = VecDeque::new();
+        Told {
+            leases,
+            ..self.clone()
+        }
+    }
+
+    /// Whatever the file of this port's claim says may be damaged.
+    pub(super) fn doubt_lease(&mut self, port: Port) {
+        for (lease, is_sure) in &mut self.leases {
+            *is_sure &= lease.port() != port;
         }
     }
 
@@ -115,6 +157,30 @@ impl Told {
                 assert_ne!(told.project(), record.project(), "two ports: {both}");
             }
         }
+        self.expect_unleased(record);
+    }
+
+    fn tell_leased(&mut self, lease: &Record) {
+        for project in PROJECTS {
+            for told in self.sure(project) {
+                let both = format!("{told:?} and {lease:?}");
+                assert_ne!(told.port(), lease.port(), "one port, two holders: {both}");
+            }
+        }
+        self.expect_unleased(lease);
+        self.leases.push_back((lease.clone(), true));
+    }
+
+    fn expect_unleased(&self, record: &Record) {
+        let mut sure = self.leases.iter().filter(|(_, is_sure)| *is_sure);
+        let by = sure.find(|(lease, _)| lease.port() == record.port());
+        assert!(by.is_none(), "one port, two holders: {by:?} and {record:?}");
+    }
+
+    /// The leases that must be held.
+    pub(super) fn leases(&self) -> impl Iterator<Item = &Record> {
+        let sure = self.leases.iter().filter(|(_, is_sure)| *is_sure);
+        sure.map(|(lease, _)| lease)
     }
 
     /// Returns what tells this from other things told.
@@ -124,6 +190,10 @@ impl Told {
         let held: Vec<Nonce> = self.held.iter().map(Record::nonce).collect();
         (held, &self.gone, &self.raced, &self.unsure).hash(&mut hasher);
         (&self.maybe, &self.shaken, &self.running).hash(&mut hasher);
+        let leases = self.leases.iter();
+        let leases: Vec<(Nonce, bool)> =
+            leases.map(|(it, is_sure)| (it.nonce(), *is_sure)).collect();
+        (leases, self.is_met).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -145,7 +215,9 @@ impl Told {
     }
 
     fn is_acquiring(&self, project: &str) -> bool {
-        self.running.iter().any(|op| op.acquires() == Some(project))
+        self.running
+            .iter()
+            .any(|op| op.acquires().contains(&project))
     }
 
     /// The claims of a project that must be there: at most one.
@@ -161,6 +233,9 @@ impl Told {
             Lookup::Held(record, _) => Some(record),
             _ => None,
         };
+        if let Some(record) = found {
+            self.expect_unleased(record);
+        }
         if let Some(record) = self.sure(project).next() {
             assert_eq!(found, Some(record), "told and not kept");
         } else if let Some(found) = found {
