@@ -18,8 +18,9 @@ use super::plan::{NAMED, Plan, ROW, SET, holder, holder_at, path, project_of, ra
 /// How many records a worker remembers, to release or renew exactly one of them later.
 const KNOWN_MAX: usize = 8;
 
-/// How long one project gets two thirds of all actions, in nanoseconds: workers must meet.
-const FOCUS: u64 = 60_000_000;
+/// How long one holder gets three quarters of all actions, in nanoseconds: workers must meet, also those that are
+/// stopped for a while.
+const FOCUS: u64 = 100_000_000;
 
 /// What a worker reads from standard input: one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -118,18 +119,19 @@ impl Worker {
     /// Draws an action, and the record that it is about.
     fn draw(&mut self) -> (Action, Option<Record>) {
         let now = Moment::now();
-        let project = if self.random.u8(..3) > 0 {
+        let (project, service) = if self.random.u8(..4) > 0 {
             // The same for all workers, which read the same clock.
-            let turn = now.0 / FOCUS % u64::from(self.plan.few_projects());
-            u32::try_from(turn).expect("below a u32")
+            let holders = self.plan.few_projects() * NAMED;
+            let turn = now.0 / FOCUS % u64::from(holders);
+            let turn = u32::try_from(turn).expect("below a u32");
+            (turn / NAMED, turn % NAMED)
         } else {
-            self.random.u32(..self.plan.projects())
+            let project = self.random.u32(..self.plan.projects());
+            (project, self.random.u32(..NAMED))
         };
         if self.plan.is_timed(project) {
             return (self.draw_timed(project, now), None);
         }
-        // Half of them of the unnamed service, so that they meet.
-        let service = self.random.u32(..2 * NAMED).saturating_sub(NAMED);
         let holder = holder_at(project, service);
         let is_own = self.plan.is_own(project);
         let action = match self.random.u8(..102) {
@@ -145,13 +147,13 @@ impl Worker {
             37..60 => Action::Release { holder },
             60..64 => Action::ReleaseRow { project },
             64..72 => return self.draw_known(holder),
-            72..78 => Action::Find { holder },
-            78..85 if self.plan.locks => self.leases.draw(project, &mut self.random),
-            78..88 if self.plan.locks && !is_own => Action::Move {
+            72..76 => Action::Find { holder },
+            76..82 if self.plan.locks => self.leases.draw(project, &mut self.random),
+            76..88 if self.plan.locks && !is_own => Action::Move {
                 from: project,
                 to: self.random.u32(..self.plan.few_projects()),
             },
-            78..91 => Action::Lookup {
+            76..91 => Action::Lookup {
                 port: self.random.u16(self.plan.ports()),
             },
             91..93 => Action::State {
