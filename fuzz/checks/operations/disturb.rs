@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::super::ground::{listed, port, record_line};
 use super::super::lines::Line;
-use super::model::PROJECTS;
-use super::{Play, project};
+use super::model::{Held, UNNAMED, holder, project};
+use super::{Play, at};
 
 /// Of files that no process of this run made.
 const NONCE: &str = "00000000000000000000000000000abc";
@@ -20,9 +20,9 @@ impl Play {
         let file = self.ground.file();
         match what {
             b'j' => {
-                let project = project(line);
+                let at = at(line) % UNNAMED;
                 let number = line.digit();
-                self.write_mapping(project, number);
+                self.write_mapping(at, number);
             }
             b'k' => {
                 self.registry.refresh_index().expect("writes");
@@ -36,36 +36,39 @@ impl Play {
             b'd' => remove(&file),
             b'h' => self.put_free(line.digit(), b""),
             b'u' => {
-                let project = PROJECTS[project(line)];
+                let (project, service) = project(at(line));
                 let number = line.digit();
-                let orphan = record_line(port(number), NONCE, project, "");
+                let orphan = record_line(port(number), NONCE, project, service);
                 self.put_free(number, &orphan);
             }
             b'v' => {
                 let mark = format!("index/changed-{}-{NONCE}", port(line.digit()));
                 self.put(&mark, b"");
             }
-            _ => self.erase(project(line)),
+            _ => self.erase(at(line)),
         }
     }
 
     /// The Python system notes a mapping, in the file as it is: if neither has a claim, it is one.
-    fn write_mapping(&mut self, project: usize, number: usize) {
-        if self.is_outdated(number) {
+    fn write_mapping(&mut self, at: usize, number: usize) {
+        // The mapping of a leased port waits in the file, and is a claim when the lease has ended.
+        if self.is_outdated(number) || self.model.leases.contains(&port(number)) {
             return;
         }
         let mut file = self.read_file();
-        file["mappings"][PROJECTS[project]] = port(number).get().into();
+        file["mappings"][project(at).0] = port(number).get().into();
         self.put("port_registry.json", file.to_string().as_bytes());
         listed(&self.registry);
-        if self.model.port_of(project).is_none() && self.model.holder_of(port(number)).is_none() {
-            self.model.give(project, port(number));
+        let is_claimed = self.model.holder_of(port(number)).is_some();
+        if self.model.port_of(at).is_none() && !is_claimed {
+            self.model.give(at, port(number), Held::Kept);
         }
     }
 
     /// A claimer was killed before its commit.
     fn put_free(&self, number: usize, bytes: &[u8]) {
-        if self.model.holder_of(port(number)).is_none() {
+        let is_leased = self.model.leases.contains(&port(number));
+        if self.model.holder_of(port(number)).is_none() && !is_leased {
             self.put(&format!("ports/{}.claim", port(number)), bytes);
         }
     }
@@ -79,10 +82,14 @@ impl Play {
         is_shown && self.model.holder_of(port(number)).is_none()
     }
 
-    /// Returns the port that the file shows for a project.
-    pub(super) fn shown(&self, project: usize) -> Option<Port> {
+    /// Returns the port that the file shows for a holder.
+    pub(super) fn shown(&self, at: usize) -> Option<Port> {
         let file = self.read_file();
-        let shown = file["mappings"][PROJECTS[project]].as_u64()?;
+        let shown = match project(at) {
+            (path, "") => &file["mappings"][path],
+            _ => &file["portclaim"]["services"][holder(at).to_string()],
+        };
+        let shown = shown.as_u64()?;
         Port::new(shown.try_into().ok()?)
     }
 
@@ -93,8 +100,8 @@ impl Play {
     }
 
     /// Somebody removes a project's claim, and the registry file shows that.
-    fn erase(&mut self, project: usize) {
-        if let Some(port) = self.model.release(project) {
+    fn erase(&mut self, at: usize) {
+        if let Some(port) = self.model.release(at) {
             remove(&self.ground.path().join(format!("ports/{port}.claim")));
             self.registry.refresh_index().expect("writes");
         }

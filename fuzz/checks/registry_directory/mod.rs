@@ -1,10 +1,11 @@
 //! A whole registry directory in which anything may lie beside valid claims.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use portclaim::{FindingKind, Registry, Report};
+use portclaim::{FindingKind, Holder, Port, Registry, Report};
 
 use super::ground::{Ground, holder, listed, port};
 use super::lines::lines;
@@ -16,7 +17,8 @@ mod things;
 const PROJECTS: usize = 10;
 
 /// Nobody is panicked or kept waiting; every valid claim is listed and found before and after a
-/// repair, and its files are untouched; what a repair says it mended, a second one does not find.
+/// repair, and its files are untouched, also where its time is over or its owner gone; so is every lease
+/// whose lock is held; what a repair says it mended, a second one does not find.
 ///
 /// Where something lies in the place of a directory or of the registry file, operations may fail;
 /// once it is gone, all is as before.
@@ -24,9 +26,10 @@ pub(crate) fn registry_directory(data: &[u8]) {
     let ground = Ground::new();
     let root = ground.path();
     prepare(&ground);
-    for line in lines(data) {
-        things::follow(root, line);
-    }
+    // What holds the leases, until all is over.
+    let held: Vec<(usize, File)> = lines(data)
+        .filter_map(|line| things::follow(root, line))
+        .collect();
     if is_blocked(&ground) {
         let valid = valid(root);
         if let Ok(registry) = ground.try_open(|options| options) {
@@ -38,11 +41,14 @@ pub(crate) fn registry_directory(data: &[u8]) {
         unblock(&ground);
     }
     let valid = valid(root);
+    let leases = leases(root, &held);
     let registry = ground.open();
     expect_held(&registry, &valid);
+    expect_leased(&registry, &leases);
     registry.check().expect("checks");
     let first = registry.repair().expect("repairs");
     expect_held(&registry, &valid);
+    expect_leased(&registry, &leases);
     expect_untouched(root, &valid);
 
     let registry = ground.open();
@@ -54,6 +60,7 @@ pub(crate) fn registry_directory(data: &[u8]) {
         );
     }
     expect_held(&registry, &valid);
+    expect_leased(&registry, &leases);
     expect_untouched(root, &valid);
 }
 
@@ -94,10 +101,45 @@ fn expect_untouched(root: &Path, before: &[usize]) {
     );
 }
 
+/// Returns the ports of the leases whose files are still what is held.
+fn leases(root: &Path, held: &[(usize, File)]) -> Vec<Port> {
+    let is_there = |number: usize, file: &File| {
+        let path = claim_path(root, number);
+        let same = |meta: fs::Metadata| {
+            let file = file.metadata().expect("it is open");
+            meta.is_file() && (meta.dev(), meta.ino()) == (file.dev(), file.ino())
+        };
+        // One with a commit is a claim as well, and nobody makes it.
+        let is_committed =
+            fs::read(commit_path(root, number)).is_ok_and(|it| it == things::lease(number));
+        fs::symlink_metadata(&path).is_ok_and(same)
+            && fs::read(&path).is_ok_and(|bytes| bytes == things::lease(number))
+            && !is_committed
+    };
+    let held = held.iter().filter(|(number, file)| is_there(*number, file));
+    held.map(|(number, _)| port(*number)).collect()
+}
+
+/// All leases whose locks are held are told, and no port of theirs is another's.
+fn expect_leased(registry: &Registry, leases: &[Port]) {
+    let told = registry.leases().expect("looks");
+    for lease in leases {
+        assert!(
+            told.iter().any(|record| record.port() == *lease),
+            "{lease} of {told:?}"
+        );
+        assert!(!listed(registry).contains_key(lease), "{lease}");
+    }
+}
+
 fn expect_held(registry: &Registry, valid: &[usize]) {
     let listed = listed(registry);
     for &number in valid {
-        let holder = holder(&project(number));
+        let holder = match things::service(number) {
+            "" => holder(&project(number)),
+            service => Holder::of_service(holder(&project(number)).project().clone(), service)
+                .expect("it can be named"),
+        };
         let record = listed.get(&port(number)).expect("it is listed");
         assert_eq!(record.holder(), &holder);
         let found = registry.find(&holder).expect("reads");

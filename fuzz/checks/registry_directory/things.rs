@@ -1,7 +1,7 @@
 //! What instructions put into a registry's directories. (README.md lists them.)
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -21,9 +21,44 @@ pub(crate) fn project(number: usize) -> String {
     format!("/p/{number}")
 }
 
-/// The record of a project, the same in every run.
+/// The service of a project that has its port: the last one of the valid claims is a named one's.
+pub(crate) fn service(number: usize) -> &'static str {
+    if number == VALID - 1 { "web" } else { "" }
+}
+
+/// The record of a project, the same in every run. The valid claims are one for good, one for a time,
+/// and one of a process that is gone.
 pub(crate) fn line(number: usize) -> Vec<u8> {
-    record_line(port(number), &nonce(number), &project(number), "")
+    let line = record_line(
+        port(number),
+        &nonce(number),
+        &project(number),
+        service(number),
+    );
+    match number {
+        1 => with_term(line, TTL),
+        2 => with_term(line, OWNER),
+        _ => line,
+    }
+}
+
+/// A time that is over at once.
+const TTL: &str = r#"{"ttl":0},"device":7"#;
+
+/// A process of no boot.
+const OWNER: &str = r#"{"owner":{"pid":1,"start":1,"boot":"-","space":1}}"#;
+
+/// The same record, given so.
+fn with_term(mut line: Vec<u8>, term: &str) -> Vec<u8> {
+    line.truncate(line.len() - "}\n".len());
+    line.extend(format!(",\"term\":{term}}}\n").bytes());
+    line
+}
+
+/// The record of a lease.
+pub(crate) fn lease(number: usize) -> Vec<u8> {
+    let line = record_line(port(number), &nonce(80 + number), &project(number), "");
+    with_term(line, r#""lease""#)
 }
 
 pub(crate) fn claim_path(root: &Path, number: usize) -> PathBuf {
@@ -31,7 +66,7 @@ pub(crate) fn claim_path(root: &Path, number: usize) -> PathBuf {
 }
 
 pub(crate) fn commit_path(root: &Path, number: usize) -> PathBuf {
-    let name = commit_name(&project(number), "");
+    let name = commit_name(&project(number), service(number));
     root.join("projects").join(name)
 }
 
@@ -39,8 +74,9 @@ fn nonce(number: usize) -> String {
     format!("{number:032x}")
 }
 
-/// Follows one instruction. What it cannot do here, it leaves.
-pub(crate) fn follow(root: &Path, mut line: Line<'_>) {
+/// Follows one instruction. What it cannot do here, it leaves. Returns the file that is held as a lease, with
+/// the number of its port.
+pub(crate) fn follow(root: &Path, mut line: Line<'_>) -> Option<(usize, File)> {
     let dir = match line.letter(b"pcsiqbr") {
         b'p' => "ports",
         b'c' => "projects",
@@ -50,19 +86,30 @@ pub(crate) fn follow(root: &Path, mut line: Line<'_>) {
         b'b' => "backups",
         _ => "",
     };
-    let Some(path) = path(root, dir, &mut line) else {
-        return;
-    };
-    let what = line.letter(b"fldnpschmrtoLbz");
+    let path = path(root, dir, &mut line)?;
+    let what = line.letter(b"fldnpschmrtoLbzeHTO");
     let is_valid = (0..VALID)
         .any(|number| path == claim_path(root, number) || path == commit_path(root, number));
     if is_valid && what != b'm' {
-        return;
+        return None;
     }
     // Never through a link that lies in the place of a directory: that leads anywhere.
     if fs::symlink_metadata(root.join(dir)).is_ok_and(|meta| meta.is_dir()) {
         let _ = put(root, &path, what, &mut line);
+        if what == b'H' {
+            return (0..10)
+                .find(|&number| path == claim_path(root, number))
+                .and_then(|number| Some((number, held(&path)?)));
+        }
     }
+    None
+}
+
+/// Opens a file and locks it, as who holds a lease does.
+fn held(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
 }
 
 /// Where an instruction puts something: a name that portclaim gives, or one that it does not.
@@ -139,6 +186,28 @@ fn put(root: &Path, path: &Path, what: u8, line: &mut Line<'_>) -> io::Result<()
             let other = record_line(port(number), &nonce(77), &project(number), "");
             fs::write(path, other)
         }
+        b'e' => fs::write(path, lease(number)),
+        // The lease of the port whose name it has.
+        b'H' => {
+            let is_it = |number: &usize| path == claim_path(root, *number);
+            (0..10)
+                .find(is_it)
+                .map_or(Ok(()), |number| fs::write(path, lease(number)))
+        }
+        b'T' => fs::write(
+            path,
+            with_term(
+                record_line(port(number), &nonce(number), &project(number), ""),
+                TTL,
+            ),
+        ),
+        b'O' => fs::write(
+            path,
+            with_term(
+                record_line(port(number), &nonce(number), &project(number), ""),
+                OWNER,
+            ),
+        ),
         b'L' => fs::write(path, "{\"format\":2}\n"),
         b'b' => fs::write(path, "x".repeat(33 * 1024)),
         b'z' => fs::write(path, [0; 100]),
