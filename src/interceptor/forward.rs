@@ -133,7 +133,7 @@ impl Proxy {
                 "a request names a path",
             ));
         }
-        parts.uri = self.upstream.target.of_request(wanted).map_err(|error| {
+        parts.uri = self.upstream.asked.of_request(wanted).map_err(|error| {
             Trouble::new(StatusCode::BAD_REQUEST, "bad_path", error.to_string())
         })?;
         parts.version = Version::HTTP_11;
@@ -152,8 +152,11 @@ impl Proxy {
     fn sign(&self, headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
         let takes_trailers = headers::takes_trailers(headers);
         headers::strip(headers);
-        // The client names the target by its address.
-        headers.remove(HOST);
+        match &self.upstream.host {
+            Some(host) => headers.insert(HOST, host.clone()),
+            // The client names the target by its address.
+            None => headers.remove(HOST),
+        };
         if let Some(protocol) = protocol {
             headers::set_upgrade(headers, protocol);
         } else if takes_trailers {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use hyper::Uri;
+use hyper::header::HeaderValue;
 use hyper::http::uri::{Authority, InvalidUri, InvalidUriParts, Parts, PathAndQuery, Scheme};
 
 /// An http or https address without user, query and fragment.
@@ -37,6 +38,31 @@ impl TargetUrl {
         is_host && self.authority.port_u16().unwrap_or(default) == address.port()
     }
 
+    /// Returns the same under a name of one letter. Whoever keeps connections by their address hashes that with each
+    /// request, several times and byte by byte.
+    pub(super) fn shortened(&self) -> TargetUrl {
+        TargetUrl {
+            authority: Authority::from_static("t"),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the address itself, without a path.
+    pub(super) fn server(&self) -> Uri {
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        built(parts)
+    }
+
+    /// Returns how a request calls it in `Host`.
+    pub(super) fn host(&self) -> Option<HeaderValue> {
+        let authority = self.authority.as_str();
+        let default = if self.is_https() { ":443" } else { ":80" };
+        HeaderValue::from_str(authority.strip_suffix(default).unwrap_or(authority)).ok()
+    }
+
     /// Returns the address for a request that asks for `wanted`.
     pub(super) fn of_request(&self, wanted: Option<&PathAndQuery>) -> Result<Uri, InvalidUri> {
         let path = match (self.path.as_str(), wanted) {
@@ -50,9 +76,13 @@ impl TargetUrl {
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
-        let uri: Result<Uri, InvalidUriParts> = Uri::from_parts(parts);
-        Ok(uri.expect("scheme, authority and path make an address"))
+        Ok(built(parts))
     }
+}
+
+fn built(parts: Parts) -> Uri {
+    let uri: Result<Uri, InvalidUriParts> = Uri::from_parts(parts);
+    uri.expect("scheme, authority and path make an address")
 }
 
 impl Default for TargetUrl {
@@ -145,6 +175,20 @@ mod tests {
         assert!(!leads("http://localhost:8764", "127.0.0.1:8888"));
         assert!(!leads("http://localhost:8888", "192.168.1.2:8888"));
         assert!(!leads("http://example.com:8888", "127.0.0.1:8888"));
+    }
+
+    #[test]
+    fn a_host_is_called_without_the_port_that_is_meant_anyway() {
+        for (target, host) in [
+            ("http://h:80/v1", "h"),
+            ("http://h:443", "h:443"),
+            ("https://h:443", "h"),
+            ("http://[::1]:8080/", "[::1]:8080"),
+        ] {
+            let target: TargetUrl = target.parse().expect("an address");
+            assert_eq!(target.host().expect("a host"), host);
+            assert_eq!(target.shortened().is_https(), target.is_https());
+        }
     }
 
     #[test]

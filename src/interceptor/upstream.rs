@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -33,7 +34,11 @@ type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, 
 
 /// A target, and what leads there.
 pub(super) struct Upstream {
-    pub(super) target: TargetUrl,
+    target: TargetUrl,
+    /// What requests ask for. Without TLS nobody but the connector needs to know the target's name.
+    pub(super) asked: TargetUrl,
+    /// How requests call it, where that cannot be seen from what they ask for.
+    pub(super) host: Option<HeaderValue>,
     client: Client<Connector, Through>,
     /// HTTP/2 has no way from one protocol to another that a client of HTTP/1.1 could take.
     upgrading: Client<Connector, Through>,
@@ -51,6 +56,16 @@ impl Upstream {
         Ok(Upstream {
             client: client(connector(true)?),
             upgrading: client(connector(false)?),
+            asked: if target.is_https() {
+                target.clone()
+            } else {
+                target.shortened()
+            },
+            host: if target.is_https() {
+                None
+            } else {
+                target.host()
+            },
             target,
             silence,
         })
@@ -131,7 +146,10 @@ fn connector(target: &TargetUrl, connecting: Duration, with_http2: bool) -> io::
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
     if !target.is_https() {
-        let http = http.map_response(MaybeHttpsStream::Http);
+        let server = target.server();
+        let http = http
+            .map_request(move |_| server.clone())
+            .map_response(MaybeHttpsStream::Http);
         return Ok(BoxCloneSyncService::new(Timeout::new(http, connecting)));
     }
     http.enforce_http(false);
