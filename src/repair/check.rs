@@ -5,7 +5,7 @@ use std::io;
 use camino::Utf8PathBuf;
 
 use super::{FindingKind, Report, hints, permissions, registry_file, side};
-use crate::error::{Corruption, ErrorKind, Op, Result};
+use crate::error::{Corruption, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
 use crate::migrate::ESTABLISHED;
@@ -263,12 +263,10 @@ fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
 
 /// Returns the holder's commit if its claim is not there. One that may not be read may be.
 fn dangling(place: &Place, holder: &Holder) -> Result<Option<Record>> {
-    match lookup(&place.store, holder) {
-        Ok(Lookup::Dangling(record)) => Ok(Some(record)),
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(match lookup(&place.store, holder)? {
+        Lookup::Dangling(record) => Some(record),
+        _ => None,
+    })
 }
 
 /// Is asked of a registry at rest: what is staged this moment may be reported.
@@ -291,4 +289,27 @@ fn check_staging(place: &Place, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_is_what_is_locked_or_gone() {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let path = camino::Utf8Path::from_path(temporary.path()).expect("UTF-8");
+        let dir = OsDir::open_root(path).expect("opens");
+        if !dir.has_locks() {
+            return;
+        }
+        assert!(is_busy(&dir, "8888.claim").expect("told"), "gone");
+        let file = dir.create("8888.claim").expect("a file");
+        assert!(!is_busy(&dir, "8888.claim").expect("told"));
+        assert!(dir.try_lock(&file).expect("a lock"), "it was given back");
+        assert!(is_busy(&dir, "8888.claim").expect("told"));
+        dir.unlock(&file);
+        dir.create_dir("8889.claim").expect("a directory");
+        is_busy(&dir, "8889.claim").expect_err("it is no file");
+    }
 }

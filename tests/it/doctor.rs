@@ -30,10 +30,10 @@ const HINT: &str = "hint: portclaim doctor --fix mends what can be mended\n";
 type Make = fn(&Path);
 
 /// A finding: kind, path, detail, and whether it was fixed.
-type Found = (String, String, String, bool);
+pub(crate) type Found = (String, String, String, bool);
 
 /// Reads what `doctor --json` found, and checks that `healthy` and the exit code agree.
-fn findings(call: Call<'_>, code: i32) -> Vec<Found> {
+pub(crate) fn findings(call: Call<'_>, code: i32) -> Vec<Found> {
     let json = call.code(code).any_stderr().json();
     assert_eq!(json["healthy"], code == 0, "{json}");
     let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
@@ -153,7 +153,7 @@ fn follow(harm: impl Fn(&Test), expected: &[(&str, &str, &str)], blog: Blog) -> 
     test
 }
 
-fn quarantined(test: &Test) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn quarantined(test: &Test) -> Vec<(String, Vec<u8>)> {
     entries(&test.root().join("quarantine"))
         .into_iter()
         .filter(|path| path.is_file())
@@ -165,7 +165,7 @@ fn quarantined(test: &Test) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Replaces a record, which may be read-only.
-fn put(path: &Path, bytes: impl AsRef<[u8]>) {
+pub(crate) fn put(path: &Path, bytes: impl AsRef<[u8]>) {
     let _ = fs::remove_file(path);
     fs::write(path, bytes).expect("it can be written");
     fs::set_permissions(path, Permissions::from_mode(0o600)).expect("it is ours");

@@ -25,6 +25,7 @@ mod moves;
 mod prune;
 mod readme;
 mod registry_file;
+mod repairs;
 mod run;
 mod scene;
 mod server;

@@ -1,0 +1,268 @@
+//! What a repair must tell apart: what it mends from what it leaves, and whose a port is.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use crate::doctor::{findings, put, quarantined};
+use crate::harness::{NOBODY, Test, entries, is_root, python_registry, skip};
+
+/// Repairs, and returns what was found: kind, name of the file, and whether it was mended.
+fn repair(test: &Test, code: i32) -> Vec<(String, String, bool)> {
+    findings(test.args(["doctor", "--fix", "--json"]), code)
+        .into_iter()
+        .map(|(kind, path, _, fixed)| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            (kind, name.to_owned(), fixed)
+        })
+        .collect()
+}
+
+fn list(found: &[(&str, &str, bool)]) -> Vec<(String, String, bool)> {
+    found
+        .iter()
+        .map(|&(kind, name, fixed)| (kind.to_owned(), name.to_owned(), fixed))
+        .collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().expect("it is there").mode() & 0o7777
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+}
+
+/// A mark of a change to a port that nobody is at any more.
+fn mark(test: &Test, port: u16) {
+    let name = format!("index/changed-{port}-{}", "ef".repeat(16));
+    put(&test.root().join(name), "");
+}
+
+/// A registry of the Python system, with an entry that stays and can be no claim.
+fn with_unusable_entry() -> Test {
+    let test = Test::new();
+    let entries = [("/p/shop", "9"), ("relative", "10")];
+    test.write_registry(python_registry((8888, 9999), entries, 12));
+    test
+}
+
+#[test]
+fn of_two_findings_about_one_file_one_may_stay() {
+    let test = with_unusable_entry();
+    test.args(["index"]).any_stdout().any_stderr().run();
+    mark(&test, 9);
+    let file = "port_registry.json";
+    assert_eq!(
+        repair(&test, 1),
+        list(&[("unusable-entry", file, false), ("stale-index", file, true)])
+    );
+}
+
+#[test]
+fn of_two_findings_of_one_kind_one_may_stay() {
+    let test = Test::of_three();
+    let ports = test.root().join("ports");
+    fs::write(ports.join("notes.txt"), "mine").expect("it is ours");
+    // It cannot be told from others by what is shown of it.
+    fs::write(ports.join(OsStr::from_bytes(b"\xff")), "mine").expect("it is ours");
+    assert_eq!(
+        repair(&test, 1),
+        list(&[
+            ("foreign-file", "notes.txt", true),
+            ("foreign-file", "\u{fffd}", false)
+        ])
+    );
+}
+
+#[test]
+fn what_a_repair_brings_to_light_is_told() {
+    let file = "port_registry.json";
+    assert_eq!(
+        repair(&with_unusable_entry(), 1),
+        list(&[("stale-index", file, true), ("unusable-entry", file, false)])
+    );
+}
+
+#[test]
+fn only_a_key_is_the_name_of_a_commit() {
+    let test = Test::of_three();
+    let hex = "0123456789abcdef";
+    let names = [
+        format!("{hex}.claim"),
+        format!("{hex}{hex}"),
+        format!("{hex}{hex}{hex}.claim"),
+        format!("{hex}{}.claim", hex.to_uppercase()),
+        format!("{hex}{}.claim", hex.replace('0', "g")),
+    ];
+    for name in &names {
+        test.write(test.root().join("projects").join(name), name);
+    }
+    let found = repair(&test, 0);
+    let moved = quarantined(&test);
+    assert_eq!(found.len(), names.len(), "{found:?}");
+    for name in names {
+        assert!(found.contains(&("foreign-file".to_owned(), name.clone(), true)));
+        assert!(moved.contains(&(name.clone(), name.clone().into_bytes())));
+    }
+}
+
+#[test]
+fn a_commit_under_a_key_that_is_nobodys_is_quarantined() {
+    let test = Test::of_three();
+    let name = format!("{}.claim", "0".repeat(32));
+    let commit = test.read(test.commit(test.port(0)));
+    put(&test.root().join("projects").join(&name), &commit);
+    assert_eq!(repair(&test, 0), list(&[("damaged-commit", &name, true)]));
+    assert_eq!(quarantined(&test), [(name, commit)]);
+    test.assert_healthy();
+    test.assert_shows("shop", test.port(0));
+}
+
+#[test]
+fn one_of_claim_and_commit_is_enough_to_know_whose_the_port_is() {
+    for is_claim in [true, false] {
+        let test = Test::of_three();
+        let port = test.port(1);
+        let damaged = if is_claim {
+            test.claim(port)
+        } else {
+            test.commit(port)
+        };
+        put(&damaged, "junk\n");
+        fs::remove_file(test.registry()).expect("it is there");
+        repair(&test, 0);
+        test.assert_shows("blog", port);
+        test.assert_healthy();
+    }
+}
+
+#[test]
+fn a_port_that_was_released_is_not_given_back() {
+    // An empty claim is no damage: another project claims the port, and was killed. The mark says
+    // that the file shows what was before.
+    let test = Test::of_three();
+    put(&test.claim(test.port(1)), "");
+    mark(&test, test.port(1));
+    repair(&test, 0);
+    test.args(["show", "blog"]).any_stderr().code(1).run();
+    assert_eq!(test.records().len(), 4);
+    test.assert_healthy();
+}
+
+#[test]
+fn the_orphan_of_one_project_is_not_given_to_another() {
+    let test = Test::of_three();
+    let port = test.port(1);
+    fs::remove_file(test.commit(port)).expect("it is there");
+    let orphan = format!(
+        "{{\"format\":1,\"port\":{port},\"nonce\":\"{}\",\"project\":\"/p/late\",\"service\":\"\"}}\n",
+        "ab".repeat(16)
+    );
+    put(&test.claim(port), orphan);
+    repair(&test, 0);
+    // The file still said that the port is blog's; but that had released it.
+    for project in ["blog", "/p/late"] {
+        test.args(["show", project]).any_stderr().code(1).run();
+    }
+    assert_eq!(test.records().len(), 4);
+    test.assert_healthy();
+}
+
+#[test]
+fn a_commit_of_a_later_version_whose_claim_is_damaged_stops_no_repair() {
+    let test = Test::of_three();
+    put(&test.commit(test.port(1)), "{\"format\":2}\n");
+    for index in [1, 2] {
+        put(&test.claim(test.port(index)), "junk\n");
+    }
+    let left = repair(&test, 1).into_iter().filter(|found| !found.2);
+    let left: Vec<String> = left.map(|found| found.0).collect();
+    assert_eq!(left, ["later-format"]);
+    test.assert_shows("wiki", test.port(2));
+    assert_eq!(quarantined(&test).len(), 2);
+}
+
+#[test]
+fn a_commit_that_another_process_is_at_stops_no_repair() {
+    let test = Test::of_three();
+    let commit = test.commit(test.port(1));
+    for index in [1, 2] {
+        put(&test.claim(test.port(index)), "junk\n");
+    }
+    let file = File::open(&commit).expect("it is there");
+    file.try_lock().expect("nobody else is at it");
+    let left = repair(&test, 1).into_iter().filter(|found| !found.2);
+    let left: Vec<String> = left.map(|found| found.0).collect();
+    file.unlock().expect("it is locked");
+    assert_eq!(left, ["dangling-commit"]);
+    test.assert_shows("wiki", test.port(2));
+}
+
+#[test]
+fn of_permissions_all_but_the_users_own_are_taken_and_a_seal_stays() {
+    let test = Test::of_three();
+    let sealed = test.commit(test.port(0));
+    assert_eq!(mode(&sealed), 0o400, "it was told, and so flushed");
+    let dirs: Vec<_> = ["ports", "projects", "staging", "index"]
+        .map(|name| test.root().join(name))
+        .into();
+    // What a directory has from one around it whose group is inherited.
+    for dir in &dirs {
+        chmod(dir, 0o2700);
+    }
+    let found = repair(&test, 0);
+    assert_eq!(found.len(), dirs.len(), "{found:?}");
+    assert!(dirs.iter().all(|dir| mode(dir) == 0o700));
+    assert_eq!(mode(&sealed), 0o400);
+    test.assert_healthy();
+}
+
+#[test]
+fn what_is_another_users_is_left_as_it_is() {
+    if !is_root() {
+        skip("a directory of another user", "only root can give it away");
+        return;
+    }
+    let test = Test::of_three();
+    let name = format!("{}.claim", test.port(1));
+    let theirs = [
+        (test.root().join("staging"), 0o755),
+        (test.claim(test.port(1)), 0o644),
+    ];
+    for (path, mode) in &theirs {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).expect("we are root");
+        chmod(path, *mode);
+    }
+    assert_eq!(
+        repair(&test, 1),
+        list(&[("owner", "staging", false), ("owner", &name, false)])
+    );
+    assert!(theirs.iter().all(|(path, there)| mode(path) == *there));
+}
+
+#[test]
+fn what_is_staged_goes_unless_its_claimer_is_at_work() {
+    let test = Test::of_three();
+    let staging = test.root().join("staging");
+    let name = |index| format!("{}-{}", test.port(index), "cd".repeat(16));
+    // For a port that somebody has, and one where a claimer is at work.
+    put(&staging.join(name(1)), "half");
+    put(&staging.join(name(5)), "half");
+    put(&test.claim(test.port(5)), "");
+    let file = File::open(test.claim(test.port(5))).expect("it is there");
+    file.try_lock().expect("nobody else is at it");
+    let found = repair(&test, 0);
+    assert_eq!(found, list(&[("leftover", &name(1), true)]));
+    assert_eq!(entries(&staging), [staging.join(name(5))]);
+    file.unlock().expect("it is locked");
+
+    // What is no file was not staged.
+    fs::remove_file(staging.join(name(5))).expect("it is there");
+    fs::create_dir(staging.join(name(5))).expect("it is gone");
+    repair(&test, 0);
+    assert!(test.root().join("quarantine").join(name(5)).is_dir());
+    test.assert_healthy();
+}
