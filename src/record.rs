@@ -475,6 +475,21 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_moves_is_another_holders_of_the_same_port_and_term() {
+        let mut draft = Draft::from(record("/p/old").holder);
+        draft.device = Some(1);
+        draft.term = Term::Lease;
+        let old = draft.record(Port::new(7).expect("port"), Nonce([1; 16]));
+        let mut to = Draft::from(record("/p/new").holder);
+        to.device = Some(2);
+        to.repository = Some(Repository::new(7, 8, 0));
+        let mut expected = to.clone();
+        expected.term = Term::Lease;
+        let nonce = Nonce([2; 16]);
+        assert_eq!(old.moved(nonce, to), expected.record(old.port(), nonce));
+    }
+
+    #[test]
     fn every_prefix_of_a_record_is_torn() {
         let bytes = record("/p/shop").encode();
         for len in 1..bytes.len() {

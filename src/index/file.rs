@@ -12,6 +12,9 @@ use crate::fs::os::OsDir;
 use crate::fs::{Dir, numbered};
 use crate::protocol::{Context, Durability, Store, pause};
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// How a copy of the registry file is called: behind its name, with a number from the second on.
 const BACKUP_SUFFIX: &str = ".backup";
 
@@ -41,6 +44,11 @@ impl IndexFile<'_> {
     /// Reads the file. While a running copy of the Python system writes it (it truncates the
     /// file, then locks it), it is looked at again for a while.
     pub(crate) fn load(&self) -> Result<Loaded> {
+        self.load_after(pause)
+    }
+
+    /// The same; `pause` is what lies between two looks.
+    fn load_after(&self, mut pause: impl FnMut(u32)) -> Result<Loaded> {
         for round in 0..WRITER_ROUNDS_MAX {
             match self.load_once()? {
                 Loaded::Damaged(..) if self.is_locked()? => pause(round),

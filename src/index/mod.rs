@@ -9,6 +9,8 @@ mod port_set;
 mod salvage;
 mod services;
 mod staged;
+#[cfg(all(test, not(loom)))]
+mod testing;
 pub(crate) mod turn;
 mod update;
 pub(crate) mod written;

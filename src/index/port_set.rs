@@ -174,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn sets_are_equal_that_have_the_same_ports() {
+        let mut ports = set("1");
+        assert_ne!(ports, PortSet::new());
+        assert_ne!(ports, set("2"));
+        assert_ne!(ports, set("1-2"));
+        ports.remove(port(1));
+        assert_eq!(ports, PortSet::new());
+    }
+
+    #[test]
     fn a_set_of_ports_is_read_only_in_its_own_spelling() {
         for text in [
             "",

@@ -9,6 +9,9 @@ use crate::fs::Dir;
 use crate::fs::os::OsDir;
 use crate::protocol::{Context, Durability, Store, pause};
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// How often a file is created that somebody takes away before it is locked: about a second in all.
 const TRIES_MAX: u32 = 64;
 
@@ -48,7 +51,7 @@ pub(super) fn write_new(
 
 /// Creates a staged file and locks it for as long as it is open: so nobody takes it for a
 /// killed process's. Again, where somebody did before it was locked.
-fn create_locked(dir: &OsDir, name: &str) -> Result<OwnedFd> {
+fn create_locked<D: Dir>(dir: &D, name: &str) -> Result<D::File> {
     for round in 0..TRIES_MAX {
         let file = match dir.create(name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && round > 0 => {

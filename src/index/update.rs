@@ -13,6 +13,9 @@ use crate::project::{Holder, ProjectPath};
 use crate::protocol::{Context, Marked, Store, committed, is_unreadable};
 use crate::record::claim_port;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// Returns the port that the file shows for a holder.
 pub(crate) fn port_of(document: &Document, holder: &Holder) -> Option<Port> {
     if !holder.service().is_empty() {

@@ -125,7 +125,7 @@ pub(crate) fn is_written_last(index: &OsDir, seen: Fingerprint) -> bool {
 }
 
 fn read(index: &OsDir) -> Option<(String, String)> {
-    let line = index.read(NAME, LEN + 1).ok()?;
+    let line = index.read(NAME, LEN).ok()?;
     // Something may stand behind the line that no writer removes.
     let line = line.split(|&byte| byte == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?;
@@ -145,4 +145,166 @@ pub(crate) fn recall(index: &OsDir, seen: Fingerprint) -> Option<Settled> {
         ports: OnceLock::new(),
         searches: AtomicU32::new(0),
     })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::index::services::Services;
+    use crate::port::PortRange;
+    use crate::project::ProjectPath;
+
+    const FILE: &str = "registry.json";
+
+    fn port(number: u16) -> Port {
+        Port::new(number).expect("port")
+    }
+
+    fn path(text: &str) -> ProjectPath {
+        ProjectPath::from_normal(text).expect("normal")
+    }
+
+    /// As portclaim writes it: `/a` has port 1, and its service `web` port 2.
+    fn document() -> Document {
+        let mut document = Document::new(PortRange::DEFAULT);
+        document.assign([(path("/a"), port(1))]);
+        document.set_next_available(port(3));
+        document.set_ours([port(1)].into_iter().collect());
+        document.set_checksum();
+        document.set_services(Services::from([(port(2), web("/a"))]));
+        document
+    }
+
+    fn web(project: &str) -> Holder {
+        Holder::with_service(path(project), "web".to_owned())
+    }
+
+    /// A directory with the file, which is also that of the hints.
+    fn dir_with(document: &Document) -> (tempfile::TempDir, OsDir, Fingerprint) {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let dir = Utf8Path::from_path(temporary.path()).expect("UTF-8");
+        let dir = OsDir::open_root(dir).expect("opens");
+        put(&dir, &document.to_bytes());
+        let seen = seen(&dir);
+        (temporary, dir, seen)
+    }
+
+    fn put(dir: &OsDir, bytes: &[u8]) {
+        let file = dir.create(FILE).expect("it is new");
+        dir.write(&file, bytes).expect("writes");
+    }
+
+    fn seen(dir: &OsDir) -> Fingerprint {
+        let seen = Fingerprint::of(dir, FILE).expect("told");
+        seen.expect("it is there")
+    }
+
+    fn file(root: &OsDir) -> IndexFile<'_> {
+        IndexFile { root, name: FILE }
+    }
+
+    #[test]
+    fn a_file_that_is_as_it_was_written_need_not_be_read() {
+        let document = document();
+        let (_temporary, dir, seen_first) = dir_with(&document);
+        assert!(recall(&dir, seen_first).is_none(), "nothing is noted");
+        assert!(!is_written_last(&dir, seen_first));
+        note_written(&dir, seen_first, &document);
+        let settled = recall(&dir, seen_first).expect("it was noted");
+        assert_eq!(settled.next, Some(port(3)));
+        assert!(settled.is(seen_first) && is_written_last(&dir, seen_first));
+        // Somebody writes another file.
+        dir.remove(FILE).expect("it is there");
+        put(&dir, b"{}");
+        let other = seen(&dir);
+        assert!(recall(&dir, other).is_none());
+        assert!(!settled.is(other) && !is_written_last(&dir, other));
+    }
+
+    #[test]
+    fn a_file_that_says_more_than_the_claims_is_read_all_the_same() {
+        for more in ["\"/b\": 5", "\"relative\": 5", "\"/b\": null"] {
+            let text = String::from_utf8(document().to_bytes()).expect("text");
+            let text = text.replace("\"/a\": 1", &format!("\"/a\": 1, {more}"));
+            let document = Document::parse(text.as_bytes()).expect("sound");
+            let (_temporary, dir, seen) = dir_with(&document);
+            note_written(&dir, seen, &document);
+            assert!(recall(&dir, seen).is_none(), "{more}");
+            assert!(is_written_last(&dir, seen), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_hint_that_is_damaged_is_none() {
+        let document = document();
+        let (_temporary, dir, seen) = dir_with(&document);
+        let line = format!("{seen} 3");
+        for text in [
+            "",
+            " ",
+            "3",
+            &line[1..],
+            &line[..line.len() - 1],
+            "\u{fffd}",
+        ] {
+            let slot = Slot::open(&dir, NAME).expect("opens");
+            slot.write(text, LEN).expect("writes");
+            assert!(recall(&dir, seen).is_none(), "{text}");
+        }
+        // What stands behind the line, no writer removes.
+        let slot = Slot::open(&dir, NAME).expect("opens");
+        slot.write(&"x".repeat(200), 0).expect("writes");
+        slot.write(&line, LEN).expect("writes");
+        assert!(recall(&dir, seen).is_some());
+    }
+
+    #[test]
+    fn whose_port_the_file_shows_is_told_of_projects_and_services() {
+        let document = document();
+        let (_temporary, dir, seen) = dir_with(&document);
+        note_written(&dir, seen, &document);
+        let new = || Settled::new(seen, Arc::new(document.clone()));
+        let recalled = || recall(&dir, seen).expect("it was noted");
+        for settled in [new(), recalled()] {
+            for (holder, expected) in [
+                (Holder::new(path("/b")), None),
+                (Holder::new(path("/a")), Some(1)),
+                (web("/a"), Some(2)),
+                (web("/b"), None),
+            ] {
+                let found = settled.port_of(&file(&dir), &holder).expect("told");
+                assert_eq!(found.map(Port::get), expected, "{holder}");
+            }
+        }
+        // Of a file that is gone, what was read before is known.
+        let (read, unread) = (new(), recalled());
+        dir.remove(FILE).expect("it is there");
+        let port_of = |settled: &Settled| {
+            let found = settled.port_of(&file(&dir), &web("/a")).expect("told");
+            found.map(Port::get)
+        };
+        assert_eq!((port_of(&read), port_of(&unread)), (Some(2), None));
+    }
+
+    #[test]
+    fn a_file_that_is_searched_often_is_read_once() {
+        let document = document();
+        let (_temporary, dir, seen) = dir_with(&document);
+        note_written(&dir, seen, &document);
+        let settled = recall(&dir, seen).expect("it was noted");
+        for _ in 0..SEARCHES_MAX {
+            assert!(settled.ports.get().is_none(), "one search is faster");
+            let absent = Holder::new(path("/b"));
+            assert_eq!(settled.port_of(&file(&dir), &absent).expect("told"), None);
+        }
+        assert!(settled.ports.get().is_none());
+        let absent = Holder::new(path("/b"));
+        assert_eq!(settled.port_of(&file(&dir), &absent).expect("told"), None);
+        assert!(settled.ports.get().is_some());
+        let there = Holder::new(path("/a"));
+        let found = settled.port_of(&file(&dir), &there).expect("told");
+        assert_eq!(found, Some(port(1)));
+    }
 }

@@ -2,7 +2,9 @@
 //! step of a process at a time. (`adversity` tries all of them together.)
 
 mod claiming;
+mod leasing;
 mod marks;
+mod moving;
 mod reading;
 mod taking_away;
 

@@ -3,6 +3,7 @@
 mod generated;
 
 use super::*;
+use crate::project::Holder;
 
 fn path(text: &str) -> ProjectPath {
     ProjectPath::from_normal(text).expect("normal")
@@ -216,7 +217,6 @@ fn each_damage_is_told() {
             assert_eq!(damage(&ODD[..len]), Damage::Torn, "{len}");
         }
     }
-    assert_eq!(damage(vec![b' '; LEN_MAX + 1]), Damage::TooLong);
     assert_eq!(damage("[]").to_string(), "it is not a JSON object");
 }
 
@@ -407,4 +407,72 @@ fn a_member_portclaim_of_somebody_else_is_replaced_and_its_rest_kept() {
         text(&document.without_own_key()),
         "{\n  \"mappings\": {}\n}"
     );
+}
+
+#[test]
+fn what_others_changed_in_the_mappings_shows() {
+    let mut document = Document::new(PortRange::DEFAULT);
+    document.assign([(path("/a"), port(1)), (path("/b"), port(2))]);
+    document.set_ours(set("1-2"));
+    assert!(parse(&text(&document)).is_edited(), "nothing is noted yet");
+    document.set_checksum();
+    let sound = text(&document);
+    assert_eq!(parse(&sound), document);
+    for (from, to, is_edited) in [
+        ("\"/a\": 1", "\"/a\": 3", true),
+        ("\"/a\"", "\"/c\"", true),
+        ("\"/a\": 1,\n    \"/b\": 2", "\"/b\": 2, \"/a\": 1", true),
+        ("\"/a\": 1,", "", true),
+        ("\"check\"", "\"other\"", true),
+        ("\"/a\": 1", "\"/a\": \"1\"", false),
+        ("\"1.0\"", "\"1.1\"", false),
+    ] {
+        let changed = sound.replace(from, to);
+        assert_ne!(changed, sound);
+        assert_eq!(parse(&changed).is_edited(), is_edited, "{to}");
+    }
+}
+
+#[test]
+fn services_stand_in_portclaims_own_member() {
+    let mut document = Document::new(PortRange::DEFAULT);
+    document.set_ours(PortSet::new());
+    let without = text(&document);
+    let holder = Holder::with_service(path("/a"), "web".to_owned());
+    let services = Services::from([(port(3), holder)]);
+    document.set_services(services.clone());
+    let own = "    \"services\": {\n      \"/a (web)\": 3\n    }\n";
+    assert!(text(&document).contains(own), "{}", text(&document));
+    assert_eq!(parse(&text(&document)).services(), &services);
+    assert_eq!(parse(&text(&document)), document);
+    document.set_services(Services::new());
+    assert_eq!(text(&document), without);
+}
+
+#[test]
+fn what_the_claims_do_not_say_is_told() {
+    let mut document = Document::new(PortRange::DEFAULT);
+    document.assign([(path("/a"), port(1))]);
+    document.set_ours(set("1"));
+    assert!(!document.has_more());
+    let sound = text(&document);
+    for more in ["\"/b\": 2", "\"relative\": 1"] {
+        let more = sound.replace("\"/a\": 1", &format!("\"/a\": 1, {more}"));
+        assert!(parse(&more).has_more(), "{more}");
+    }
+    let more = sound.replace("\"1.0\"", "\"1.0\", \"comment\": null");
+    assert!(parse(&more).has_more(), "{more}");
+    let less = sound.replace("\"next_available\": 8888,", "");
+    assert!(!parse(&less).has_more(), "{less}");
+}
+
+#[test]
+fn a_file_of_every_port_is_not_too_long() {
+    // As long as a path in a registry is by any likelihood, and what stands around it.
+    let mut blank = vec![b' '; 65_535 * 1_000];
+    assert_eq!(damage(&blank), Damage::Empty);
+    blank.resize(LEN_MAX, b' ');
+    assert_eq!(damage(&blank), Damage::Empty);
+    blank.push(b' ');
+    assert_eq!(damage(&blank), Damage::TooLong);
 }
