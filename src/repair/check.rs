@@ -75,9 +75,13 @@ pub(super) fn names(dir: &OsDir) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Returns what a name is; `None` where it is gone meanwhile.
+/// Returns what a name is; `None` where it is gone meanwhile, or is none: what stands here for a
+/// name that is not UTF-8 means nothing, and may be longer than any name.
 pub(super) fn inspect(dir: &OsDir, name: &str) -> Result<Option<Meta>> {
-    dir.inspect(name).at(Op::Inspect, dir, name)
+    match dir.inspect(name) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(None),
+        answer => answer.at(Op::Inspect, dir, name),
+    }
 }
 
 /// Returns what is not portclaim's, or stands in the place of its files, and why; `cannot` is what

@@ -30,12 +30,19 @@ pub(super) fn all(registry: &Registry, place: &Place) -> Result<()> {
     sweep_staging(&place.store)
 }
 
+/// Returns the names of commits.
+fn keys(projects: &OsDir) -> Result<Vec<String>> {
+    let mut names = names(projects)?;
+    names.retain(|name| is_key(name));
+    Ok(names)
+}
+
 /// Moves damaged commits to the quarantine. Where a claim shows whose commit it was, the
 /// project gets that port again.
 fn mend_commits(place: &Place) -> Result<()> {
     let dir = &place.store.projects;
     let mut damaged = Vec::new();
-    for name in names(dir)?.into_iter().filter(|name| is_key(name)) {
+    for name in keys(dir)? {
         match commit_damage(place, &name)? {
             Some(Corruption::NewerFormat(_) | Corruption::Denied) | None => continue,
             Some(Corruption::NotAFile) => {
@@ -133,7 +140,7 @@ fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port
     for mark in marks(&place.store.index)? {
         known.remove(&mark.port);
     }
-    for name in names(&place.store.projects)? {
+    for name in keys(&place.store.projects)? {
         if let Some(Ok(commit)) = read_record(&place.store.projects, &name)? {
             known.insert(commit.port(), commit.holder().clone());
         }
@@ -170,7 +177,7 @@ fn reclaim(place: &Place, holder: &Holder, mut only: Only<'_>, port: Port) -> Re
 
 fn mend_dangling(place: &Place) -> Result<()> {
     let dir = &place.store.projects;
-    for name in names(dir)? {
+    for name in keys(dir)? {
         if let Some(Ok(commit)) = read_record(dir, &name)?
             && let Some(Lookup::Dangling(dangling)) = look(place, commit.holder())?
         {

@@ -78,6 +78,22 @@ fn of_two_findings_of_one_kind_one_may_stay() {
 }
 
 #[test]
+fn a_name_that_is_shown_longer_than_any_may_be_stops_no_repair() {
+    let test = Test::of_three();
+    for dir in ["ports", "projects", "staging", "index"] {
+        let name = OsStr::from_bytes(&[0xff; 255]);
+        fs::write(test.root().join(dir).join(name), "mine").expect("it is ours");
+    }
+    put(&test.claim(test.port(1)), "junk\n");
+    let found = repair(&test, 1);
+    assert!(
+        found.iter().all(|it| it.2 == (it.0 != "foreign-file")),
+        "{found:?}"
+    );
+    test.assert_shows("blog", test.port(1));
+}
+
+#[test]
 fn what_a_repair_brings_to_light_is_told() {
     let file = "port_registry.json";
     assert_eq!(
