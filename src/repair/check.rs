@@ -222,7 +222,6 @@ fn is_busy(dir: &OsDir, name: &str) -> Result<bool> {
             Ok(!free || !same)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
         Err(error) => Err(error).at(Op::Open, dir, name),
     }
 }

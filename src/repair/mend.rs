@@ -148,10 +148,16 @@ fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port
     Ok(known)
 }
 
-/// Looks `holder`'s port up; `None` where that cannot be known, because its commit is a later
-/// version's or another user's. It is left alone, and stops nobody else's repair.
+/// Looks `holder`'s port up; `None` where that cannot be known.
 fn look(place: &Place, holder: &Holder) -> Result<Option<Lookup>> {
-    match lookup(&place.store, holder) {
+    if_known(lookup(&place.store, holder))
+}
+
+/// Returns what was found, `None` where that cannot be known, because the commit is a later
+/// version's or another user's. It is left alone, and stops nobody else's repair. A disk that fails
+/// does: a commit that it hides for a moment might be taken for one that dangles.
+fn if_known(found: Result<Lookup>) -> Result<Option<Lookup>> {
+    match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
         Err(error) if error.is_from(&[io::ErrorKind::PermissionDenied]) => Ok(None),
@@ -168,10 +174,15 @@ fn reclaim(place: &Place, holder: &Holder, mut only: Only<'_>, port: Port) -> Re
         return Ok(());
     }
     sweep_port(&place.store, port, || place.quarantine())?;
-    match acquire(&place.store, holder, &mut only, || place.quarantine()) {
-        // Its commit has changed since it was looked up.
+    let acquired = acquire(&place.store, holder, &mut only, || place.quarantine());
+    unless_changed(acquired.map(drop))
+}
+
+/// What changed since it was looked at is another process's, and no failure.
+fn unless_changed(done: Result<()>) -> Result<()> {
+    match done {
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Contended) => Ok(()),
-        answer => answer.map(drop),
+        done => done,
     }
 }
 
@@ -230,6 +241,7 @@ fn is_own_name(name: &str) -> bool {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn what_portclaim_names_is_its_own() {
@@ -240,5 +252,21 @@ mod tests {
         for name in ["", "notes.txt", "08888.claim", "8888-x", "registry"] {
             assert!(!is_own_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_others_stops_no_repair_and_a_disk_that_fails_does() {
+        let failed = |kind: io::ErrorKind| Error::io(Op::Read, "projects", kind.into());
+        let corrupt = || Error::corrupt("projects", Corruption::NewerFormat(2));
+        assert_eq!(if_known(Err(corrupt())).expect("told"), None);
+        let denied = failed(io::ErrorKind::PermissionDenied);
+        assert_eq!(if_known(Err(denied)).expect("told"), None);
+        if_known(Err(failed(io::ErrorKind::Other))).expect_err("fails");
+        let there = if_known(Ok(Lookup::Absent)).expect("told");
+        assert_eq!(there, Some(Lookup::Absent));
+
+        unless_changed(Err(corrupt())).expect("theirs");
+        unless_changed(Err(Error::contended("projects"))).expect("theirs");
+        unless_changed(Err(failed(io::ErrorKind::PermissionDenied))).expect_err("fails");
     }
 }
