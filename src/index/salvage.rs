@@ -24,8 +24,8 @@ pub(crate) fn salvage(bytes: &[u8]) -> Vec<(ProjectPath, Port)> {
     while let Some(open) = position(bytes, at, |byte| byte == b'"') {
         let close = match string_end(bytes, open) {
             StringEnd::Closed(close) => close,
-            StringEnd::Broken(next) => {
-                at = next;
+            StringEnd::Broken(there) => {
+                at = there;
                 continue;
             }
             StringEnd::Missing => break,
@@ -82,7 +82,7 @@ fn mapping(bytes: &[u8], open: usize, close: usize) -> Option<(ProjectPath, Port
 enum StringEnd {
     /// With a quote, at this place.
     Closed(usize),
-    /// Not: before this place stands a character that no JSON string contains.
+    /// Not: at this place stands a character that no JSON string contains.
     Broken(usize),
     /// The file ends first.
     Missing,
@@ -93,7 +93,7 @@ fn string_end(bytes: &[u8], open: usize) -> StringEnd {
     let mut escaped = false;
     for (at, &byte) in bytes.iter().enumerate().skip(open + 1) {
         match byte {
-            0..b' ' => return StringEnd::Broken(at + 1),
+            0..b' ' => return StringEnd::Broken(at),
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
             b'"' => return StringEnd::Closed(at),
