@@ -138,4 +138,18 @@ mod tests {
         turn.clear();
         assert_eq!(turn.last(), None);
     }
+
+    #[test]
+    fn what_is_far_ahead_or_of_another_range_is_behind() {
+        let range: PortRange = "20-29".parse().expect("range");
+        assert!(is_ahead(port(21), port(28), range), "around the end");
+        assert!(is_ahead(port(24), port(20), range));
+        assert!(
+            !is_ahead(port(25), port(20), range),
+            "half the range is behind"
+        );
+        // Either would be ahead, if it were counted around as well.
+        assert!(!is_ahead(port(31), port(28), range));
+        assert!(!is_ahead(port(28), port(15), range));
+    }
 }
