@@ -27,6 +27,10 @@ use super::target_url::TargetUrl;
 /// `LiteLLM` runs, 5 s): a request on one that the other side is closing would fail.
 const KEPT: Duration = Duration::from_secs(4);
 
+/// Most headers of an answer. `LiteLLM` passes on those of the model's provider beside its own, and hyper's 100 may be
+/// too few for both.
+const HEADERS_MAX: usize = 512;
+
 /// What a connector may fail with.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -139,6 +143,7 @@ fn client(connector: Connector) -> Client<Connector, Through> {
         .pool_idle_timeout(KEPT)
         .pool_timer(TokioTimer::new())
         .http1_preserve_header_case(true)
+        .http1_max_headers(HEADERS_MAX)
         .build(connector)
 }
 

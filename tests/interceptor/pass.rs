@@ -1,5 +1,6 @@
 //! What goes through stays as it is: bytes, paths, queries, headers, statuses, trailers.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use crate::harness::Test;
@@ -156,6 +157,23 @@ fn statuses_and_headers_come_back_as_they_are() {
     assert_eq!(names, kept);
     assert_eq!(answer.all("set-cookie"), ["a=1", "b=2"]);
     assert_eq!(answer.text(), "not { jso");
+}
+
+#[test]
+fn an_answer_may_have_hundreds_of_headers() {
+    let test = Test::new();
+    let mut fields = String::new();
+    for at in 0..300 {
+        let _ = write!(fields, "llm_provider-x-{at}: {at}\r\n");
+    }
+    let upstream = Upstream::says(format!(
+        "HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok"
+    ));
+    let proxy = Proxy::start(&test, "shop", &upstream, &[]);
+    let answer = proxy.get("/v1/models");
+    assert_eq!((answer.status(), answer.text()), (200, "ok"));
+    assert_eq!(answer.fields.len(), 301);
+    assert_eq!(answer.field("llm_provider-x-299"), Some("299"));
 }
 
 #[test]
