@@ -4,9 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Corruption;
 use crate::port::Port;
-use crate::project::{Holder, ProjectPath, hex};
+use crate::project::{Holder, ProjectPath};
 use crate::repository::Repository;
 use crate::term::Term;
+
+mod nonce;
+
+pub use nonce::Nonce;
 
 /// How claim and commit files end.
 pub(crate) const SUFFIX: &str = ".claim";
@@ -20,86 +24,6 @@ const ROOM: usize = 256;
 
 /// The format that is written. A reader refuses a higher one and leaves such a file alone.
 const FORMAT: u32 = 1;
-
-/// Tells two claims of one port apart: random, 128 bits.
-///
-/// `Display` gives 32 lower-case hexadecimal digits, as they stand in the record.
-///
-/// # Examples
-///
-/// ```
-/// # use portclaim::{Holder, ProjectPath, Registry, Request};
-/// # let dir = tempfile::tempdir()?;
-/// # let registry = Registry::open(dir.path().to_str().unwrap())?;
-/// # let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
-/// let before = registry.claim(&Request::new(shop.clone()))?.keep();
-/// registry.release(&before)?;
-/// let after = registry.claim(&Request::new(shop).port(before.port()))?.keep();
-/// assert_eq!(after.port(), before.port());
-/// assert_ne!(after.nonce(), before.nonce());
-/// assert_eq!(after.nonce().to_string().len(), 32);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Nonce([u8; 16]);
-
-impl Nonce {
-    /// No claim's: that of a mapping in the registry file that is no claim yet.
-    pub(crate) const NONE: Nonce = Nonce([0; 16]);
-
-    #[cfg(test)]
-    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Nonce {
-        Nonce(bytes)
-    }
-
-    /// Draws a new one.
-    pub(crate) fn random() -> std::io::Result<Nonce> {
-        let mut bytes = [0; 16];
-        draw(&mut bytes)?;
-        Ok(Nonce(bytes))
-    }
-
-    pub(crate) fn from_hex(text: &str) -> Option<Nonce> {
-        // `from_str_radix` would take a sign and capitals: one nonce has one spelling.
-        let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 32 || !text.bytes().all(digits) {
-            return None;
-        }
-        u128::from_str_radix(text, 16)
-            .ok()
-            .map(|number| Nonce(number.to_be_bytes()))
-    }
-}
-
-/// One system call. (The crate that serves other systems opens devices where the C library is
-/// linked statically.)
-#[cfg(target_os = "linux")]
-fn draw(bytes: &mut [u8]) -> std::io::Result<()> {
-    use rustix::rand::{GetRandomFlags, getrandom};
-    let wanted = bytes.len();
-    // Up to 256 bytes come whole.
-    match rustix::io::retry_on_intr(|| getrandom(&mut *bytes, GetRandomFlags::empty()))? {
-        count if count == wanted => Ok(()),
-        _ => Err(std::io::ErrorKind::UnexpectedEof.into()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn draw(bytes: &mut [u8]) -> std::io::Result<()> {
-    Ok(getrandom::fill(bytes)?)
-}
-
-impl std::fmt::Display for Nonce {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl std::fmt::Debug for Nonce {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
 
 /// What is written about a held port: which, by whom, and the nonce of the claim.
 /// A record is immutable: it is written once and removed as a whole.
@@ -337,7 +261,7 @@ impl Record {
         let mut line = Vec::with_capacity(ROOM + project.len());
         put(&mut line, "{\"format\":", &FORMAT);
         put(&mut line, ",\"port\":", &self.port);
-        put(&mut line, ",\"nonce\":", &hex(&self.nonce.0));
+        put(&mut line, ",\"nonce\":", &self.nonce.digits());
         put(&mut line, ",\"project\":", project);
         put(&mut line, ",\"service\":", self.holder.service());
         if !self.term.is_kept() {
@@ -427,7 +351,7 @@ mod tests {
         let project = ProjectPath::from_normal(path).expect("path");
         Record::new(
             Port::new(8888).expect("port"),
-            Nonce([0xab; 16]),
+            Nonce::from_bytes([0xab; 16]),
             Holder::new(project),
         )
     }
@@ -479,13 +403,13 @@ mod tests {
         let mut draft = Draft::from(record("/p/old").holder);
         draft.device = Some(1);
         draft.term = Term::Lease;
-        let old = draft.record(Port::new(7).expect("port"), Nonce([1; 16]));
+        let old = draft.record(Port::new(7).expect("port"), Nonce::from_bytes([1; 16]));
         let mut to = Draft::from(record("/p/new").holder);
         to.device = Some(2);
         to.repository = Some(Repository::new(7, 8, 0));
         let mut expected = to.clone();
         expected.term = Term::Lease;
-        let nonce = Nonce([2; 16]);
+        let nonce = Nonce::from_bytes([2; 16]);
         assert_eq!(old.moved(nonce, to), expected.record(old.port(), nonce));
     }
 
@@ -550,30 +474,6 @@ mod tests {
     }
 
     #[test]
-    fn one_nonce_has_one_spelling() {
-        let digits = "0123456789abcdef".repeat(2);
-        let nonce = Nonce::from_hex(&digits).expect("32 digits");
-        assert_eq!(nonce.to_string(), digits);
-        assert_eq!(format!("{nonce:?}"), digits);
-        for text in [
-            &digits[1..],
-            &format!("0{digits}"),
-            &digits.to_uppercase(),
-            &format!("+{}", &digits[1..]),
-            "",
-        ] {
-            assert_eq!(Nonce::from_hex(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn no_two_draws_are_equal() {
-        let draw = || Nonce::random().expect("draws");
-        let (one, other) = (draw(), draw());
-        assert!(one != other && one != Nonce::NONE);
-    }
-
-    #[test]
     fn the_longest_path_fits_and_nothing_is_read_that_is_longer_than_a_record() {
         // PATH_MAX bytes, the longest that a path may have on Linux; each is escaped as six.
         let longest = record(&format!("/{}", "\u{1}".repeat(4095)));
@@ -605,7 +505,7 @@ mod tests {
                 device,
                 repository: git.map(|(inode, born, depth)| Repository::new(inode, born, depth)),
             };
-            let record = draft.record(Port::new(port).expect("port"), Nonce(nonce));
+            let record = draft.record(Port::new(port).expect("port"), Nonce::from_bytes(nonce));
             prop_assert_eq!(Record::decode(&record.encode()).expect("decodes"), record);
         }
 
