@@ -163,7 +163,7 @@ impl Registry {
             }
             if !is_swept {
                 sweep(&place.store, || place.quarantine())?;
-                reclaim_all(place)?;
+                reclaim_all(place, |_| false)?;
             }
         }
         Err(Error::no_row(range.first(), members.len()))

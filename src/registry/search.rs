@@ -172,7 +172,8 @@ pub(super) fn search<'a, T>(
                 // holder's: rivals for one project's port each hold one for a moment.
                 let is_moving =
                     swept.busy.iter().any(|&port| picker.tries(port)) && round < ROUNDS_MAX;
-                let is_freed = !swept.freed.is_empty() || reclaim_all(place)?;
+                // What the holders themselves have, they keep: each is asked for.
+                let is_freed = !swept.freed.is_empty() || reclaim_all(place, &is_ours)?;
                 if round > 0 && !is_freed && !is_moving {
                     return Err(Error::exhausted(picker.exhaustion()));
                 }

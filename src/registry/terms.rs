@@ -173,11 +173,13 @@ pub(super) fn reclaim(place: &Place, record: &Record) -> Result<bool> {
     release_ended(&place.store, record, || has_ended(place, record))
 }
 
-/// The same of all claims; returns whether any was taken away.
-pub(super) fn reclaim_all(place: &Place) -> Result<bool> {
+/// The same of all claims but those that are spared; returns whether any was taken away.
+pub(super) fn reclaim_all(place: &Place, is_spared: impl Fn(&Record) -> bool) -> Result<bool> {
     let mut any = false;
     for port in present(&place.store.ports)?.iter() {
-        if let Some(record) = committed(&place.store, port)? {
+        if let Some(record) = committed(&place.store, port)?
+            && !is_spared(&record)
+        {
             any |= reclaim(place, &record)?;
         }
     }

@@ -241,6 +241,25 @@ fn a_certain_port_whose_time_is_over_can_be_had() {
 }
 
 #[test]
+fn what_has_ended_and_is_asked_for_with_more_is_not_taken_away_for_that() {
+    let test = Test::with_ports(2);
+    for name in ["shop", "other"] {
+        test.mkdir(name);
+    }
+    let web = ["allocate", "shop", "--ttl", "1h", "--service", "web"];
+    test.args(web).any_stdout().run();
+    test.args(["allocate", "other"]).any_stdout().run();
+    let_pass(&test, test.port(0), HOUR * 2);
+    test.args(["allocate", "shop", "--service", "web", "--service", "db"])
+        .any_stderr()
+        .code(1)
+        .run();
+    test.args(["show", "shop", "--service", "web"])
+        .stdout(format!("{}\n", test.port(0)))
+        .run();
+}
+
+#[test]
 fn times_and_processes_that_cannot_be_are_refused() {
     let test = Test::new();
     test.mkdir("shop");

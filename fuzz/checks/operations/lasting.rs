@@ -124,7 +124,13 @@ impl Play {
                 let counts = error.exhaustion().expect("it is exhausted");
                 let wanted = had.iter().filter(|had| had.is_none()).count();
                 let is_used = counts.in_use + counts.denied > 0;
-                assert!(self.free() < wanted || is_used, "{error:?}");
+                // What has ended is theirs as long as they ask for it.
+                let theirs = had.iter().flatten();
+                let theirs = theirs.filter(|&&port| !self.model.is_taken(port)).count();
+                assert!(self.free() - theirs < wanted || is_used, "{error:?}");
+                for (at, had) in both.into_iter().zip(had) {
+                    assert_eq!(self.model.port_of(at), had, "{error:?}");
+                }
             }
         }
     }

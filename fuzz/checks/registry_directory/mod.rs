@@ -109,12 +109,15 @@ fn leases(root: &Path, held: &[(usize, File)]) -> Vec<Port> {
             let file = file.metadata().expect("it is open");
             meta.is_file() && (meta.dev(), meta.ino()) == (file.dev(), file.ino())
         };
+        let is_lease = |path: &Path| {
+            // A FIFO is not read: nobody writes to it.
+            fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+                && fs::read(path).is_ok_and(|bytes| bytes == things::lease(number))
+        };
         // One with a commit is a claim as well, and nobody makes it.
-        let is_committed =
-            fs::read(commit_path(root, number)).is_ok_and(|it| it == things::lease(number));
         fs::symlink_metadata(&path).is_ok_and(same)
-            && fs::read(&path).is_ok_and(|bytes| bytes == things::lease(number))
-            && !is_committed
+            && is_lease(&path)
+            && !is_lease(&commit_path(root, number))
     };
     let held = held.iter().filter(|(number, file)| is_there(*number, file));
     held.map(|(number, _)| port(*number)).collect()
