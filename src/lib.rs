@@ -93,7 +93,8 @@ pub use protocol::Durability;
 pub use prune::{Fate, Kept, Prune, Pruned};
 pub use record::{Nonce, Record};
 pub use registry::{
-    DEFAULT_FILE_NAME, IndexPolicy, Options, PortState, Records, Registry, Request, Summary,
+    DEFAULT_FILE_NAME, IndexPolicy, Options, Overview, PortState, Records, Registry, Request,
+    Summary,
 };
 pub use repair::{Finding, FindingKind, Report};
 pub use repository::Repository;

@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 
 use portclaim::Registry;
 
-use super::report::warning;
+use super::report::warn_of;
 use super::settings::{Settings, own_program};
-use super::text::escape;
 
 /// Starts `portclaim index --when-quiet` for this registry. It holds neither the terminal nor
 /// the pipe that the answer goes to. Where it cannot be started, the file is written now.
@@ -15,7 +14,7 @@ pub(super) fn refresh(settings: &Settings, registry: &Registry) {
     if start(settings).is_err()
         && let Err(error) = registry.refresh_index()
     {
-        warning(&escape(&error.to_string()), None);
+        warn_of(&error, None);
     }
 }
 

@@ -8,7 +8,7 @@ use super::listening::{Listening, Program, describe, in_words};
 use super::projects::Projects;
 use super::report::{Failure, Outcome, print, print_json, print_styled};
 use super::settings::{Settings, stdout_is_terminal};
-use super::target::readable;
+use super::target::warn_of_unreadable;
 use super::text::escape;
 
 #[derive(Serialize)]
@@ -47,10 +47,12 @@ struct Row<'a> {
 }
 
 pub(super) fn run(settings: &Settings, registry: &Registry) -> Result<Outcome, Failure> {
-    let mut records = readable(registry)?;
-    records.extend(registry.leases()?);
+    let overview = registry.overview()?;
+    overview.unreadable.iter().for_each(warn_of_unreadable);
+    let summary = overview.summary;
+    let mut records = overview.records;
+    records.extend(overview.leases);
     records.sort_by_key(Record::port);
-    let summary = registry.summary()?;
     let listening =
         Listening::of(&|port| records.binary_search_by_key(&port, Record::port).is_ok());
     let projects = Projects::of(&records);

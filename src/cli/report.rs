@@ -148,6 +148,15 @@ pub(super) fn warning(text: &str, hint: Option<&str>) {
     print_hint(&mut out, hint);
 }
 
+/// Warns of what a command can do without.
+pub(super) fn warn_of(error: &Error, hint: Option<&str>) {
+    let text = match error.io_error() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    };
+    warning(&escape(&text), hint);
+}
+
 /// Prints a hint alone.
 pub(super) fn tell_hint(hint: &str) {
     print_hint(&mut anstream::stderr().lock(), Some(hint));

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use portclaim::{Holder, Port, PortRange, ProjectPath, Record, Registry, Request};
+use portclaim::{Error, Holder, Port, PortRange, ProjectPath, Record, Registry, Request};
 
 use super::config::{self, ProjectConfig};
 use super::global::Target;
-use super::report::{Failure, warning};
+use super::report::{Failure, warn_of};
 use super::settings::{Settings, project};
-use super::text::escape;
 
 /// Returns the records that can be read, and warns of the others.
 pub(super) fn readable(registry: &Registry) -> Result<Vec<Record>, Failure> {
@@ -16,13 +15,15 @@ pub(super) fn readable(registry: &Registry) -> Result<Vec<Record>, Failure> {
     for record in registry.records()? {
         match record {
             Ok(record) => records.push(record),
-            Err(error) => warning(
-                &escape(&error.to_string()),
-                Some("portclaim doctor tells more"),
-            ),
+            Err(error) => warn_of_unreadable(&error),
         }
     }
     Ok(records)
+}
+
+/// Warns of a claim that cannot be read.
+pub(super) fn warn_of_unreadable(error: &Error) {
+    warn_of(error, Some("portclaim doctor tells more"));
 }
 
 /// Returns the project that is meant, whose directory may be gone: the one that has a port under

@@ -10,7 +10,7 @@ use crate::place::Place;
 use crate::port::Port;
 use crate::project::{Holder, ProjectPath};
 use crate::protocol::{
-    Acquired, Lookup, Swept, acquire, committed, leased, lookup, pause, sweep_port,
+    Acquired, Lookup, Standing, Swept, acquire, committed, lookup, pause, standing, sweep_port,
 };
 
 /// How often a port is looked at whose claim can be neither swept nor read.
@@ -91,8 +91,7 @@ impl Source<'_> {
                         match sweep_port(store, port, || self.place.quarantine())? {
                             Swept::Busy => pause(round),
                             Swept::Leased => {
-                                let by = leased(store, port)?;
-                                if let Some(by) = by {
+                                if let Standing::Leased(by) = standing(store, port)? {
                                     return Ok(Some(Notice::Conflict {
                                         project: project.clone(),
                                         port,

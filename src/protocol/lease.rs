@@ -10,7 +10,7 @@ use crate::term::Term;
 
 use super::acquire::{Picker, first_of};
 use super::claim::Pending;
-use super::{Context, Store, read_claim};
+use super::{Context, Store};
 
 /// A lease that this process holds.
 pub(crate) struct Leased<D: Dir>(Pending<D>);
@@ -44,26 +44,8 @@ pub(crate) fn lease<D: Dir>(
     Ok(first_of(store, &draft, picker)?.map(Leased))
 }
 
-/// Returns the lease of `port` if somebody holds it. One that has ended is nobody's, and
-/// whoever wants the port sweeps it.
-///
-/// # Races
-///
-/// The lock is tried, for two system calls; a lease that ends then is told as held.
-pub(crate) fn leased<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<Record>> {
-    match read_claim(store, port)? {
-        Some(Ok(record)) if record.is_lease() => Ok(is_held(store, port)?.then_some(record)),
-        _ => Ok(None),
-    }
-}
-
-/// Returns whether the claim of `port` is a lease, held or ended.
-pub(crate) fn is_lease<D: Dir>(store: &Store<D>, port: Port) -> Result<bool> {
-    let claim = read_claim(store, port)?;
-    Ok(matches!(claim, Some(Ok(record)) if record.is_lease()))
-}
-
-fn is_held<D: Dir>(store: &Store<D>, port: Port) -> Result<bool> {
+/// Returns whether somebody holds the lock of the claim of `port`.
+pub(super) fn is_locked<D: Dir>(store: &Store<D>, port: Port) -> Result<bool> {
     let (dir, name) = (&store.ports, claim_name(port));
     if !dir.has_locks() {
         return Ok(false);

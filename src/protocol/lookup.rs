@@ -12,7 +12,7 @@ use super::{Context, Store};
 
 /// How often a claim is read that has no commit: its port may have been handed over between the
 /// two reads, and then there is another claim, with one.
-const LOOKS: usize = 2;
+pub(super) const LOOKS: usize = 2;
 
 /// What is known of a holder's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,31 +178,6 @@ pub(crate) fn committed<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<R
             Some(Ok(claim)) if is_committed(store, &claim)? => return Ok(Some(claim)),
             Some(Ok(_)) => {}
             _ => break,
-        }
-    }
-    Ok(None)
-}
-
-/// The same, but a claim that cannot be read is an error, and a commit that may not be.
-pub(crate) fn read_held<D: Dir>(store: &Store<D>, port: Port) -> Result<Option<Record>> {
-    for _ in 0..LOOKS {
-        let claim = match read_claim(store, port)? {
-            Some(Ok(claim)) => claim,
-            // Most likely somebody is writing it at this moment.
-            None | Some(Err(Corruption::Empty)) => return Ok(None),
-            Some(Err(damage)) => {
-                let path = store.ports.path().join(claim_name(port));
-                return Err(Error::corrupt(path, damage));
-            }
-        };
-        let key = claim.holder().key();
-        match read_record(&store.projects, key)? {
-            Some(Err(Corruption::Denied)) => {
-                let path = store.projects.path().join(key);
-                return Err(Error::corrupt(path, Corruption::Denied));
-            }
-            Some(Ok(commit)) if commit.nonce() == claim.nonce() => return Ok(Some(claim)),
-            Some(_) | None => {}
         }
     }
     Ok(None)

@@ -42,6 +42,7 @@ mod lookup;
 mod loom;
 mod mark;
 mod release;
+mod standing;
 mod sweep;
 #[cfg(test)]
 mod testing;
@@ -56,13 +57,13 @@ pub(crate) use acquire::{
 };
 pub(crate) use claim::withdraw_dangling;
 pub(crate) use hand_over::{HandedOver, hand_over};
-pub(crate) use lease::{Leased, is_lease, lease, leased};
+pub(crate) use lease::{Leased, lease};
 pub(crate) use lookup::{
-    Flushed, Lookup, committed, held, is_unreadable, lookup, lookup_seal, read_claim, read_held,
-    read_record,
+    Flushed, Lookup, committed, held, is_unreadable, lookup, lookup_seal, read_claim, read_record,
 };
 pub(crate) use mark::{LOCK_NAME, Marked, Refreshed, is_mark, marks, refresh};
 pub(crate) use release::{Archive, Released, release, release_ended};
+pub(crate) use standing::{Standing, standing};
 pub(crate) use sweep::{Swept, is_staged_record, sweep, sweep_port, sweep_staging};
 pub(crate) use withdraw::{Aside, set_aside, withdraw};
 

@@ -3,10 +3,10 @@
 use super::search::{Found, Pick, search, wanted};
 use super::{Registry, Request};
 use crate::claim::Lease;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::present;
 use crate::pick::RangePicker;
-use crate::protocol::{lease, leased};
+use crate::protocol::{Standing, lease, standing};
 use crate::record::Record;
 
 impl Registry {
@@ -79,7 +79,13 @@ impl Registry {
         };
         let mut leases = Vec::new();
         for port in present(&place.store.ports)?.iter() {
-            leases.extend(leased(&place.store, port)?);
+            match standing(&place.store, port) {
+                Ok(Standing::Leased(record)) => leases.push(record),
+                Ok(_) => {}
+                // Who can read it knows what it is.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(leases)
     }

@@ -18,6 +18,7 @@ mod lease;
 mod look;
 mod moves;
 mod options;
+mod overview;
 mod refresh;
 mod request;
 mod search;
@@ -25,9 +26,10 @@ mod terms;
 mod view;
 
 pub use options::{DEFAULT_FILE_NAME, IndexPolicy, Options};
+pub use overview::{Overview, Summary};
 pub(crate) use refresh::WAITER_NAME;
 pub use request::Request;
-pub use view::{PortState, Records, Summary};
+pub use view::{PortState, Records};
 
 /// A registry of ports: a directory of claims.
 ///

@@ -12,8 +12,8 @@ use crate::pick::RangePicker;
 use crate::place::Place;
 use crate::port::{Port, PortRange};
 use crate::protocol::{
-    Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Swept, acquire_set, committed, leased,
-    lookup_seal, marks, pause, sweep, sweep_port,
+    Acquired, Lookup, Picker, ROUNDS_MAX, Rejection, Standing, Swept, acquire_set, committed,
+    lookup_seal, marks, pause, standing, sweep, sweep_port,
 };
 use crate::record::{Draft, Nonce, Record};
 use crate::repository::Repository;
@@ -244,7 +244,7 @@ fn clear(
         // It may be given up yet, or be this holder's.
         Swept::Busy => pause(round),
         Swept::Leased => {
-            if let Some(by) = leased(&place.store, port)? {
+            if let Standing::Leased(by) = standing(&place.store, port)? {
                 return Err(Error::taken(port, Some(by)));
             }
         }

@@ -1,16 +1,13 @@
-//! Looking at a registry: its ports, its figures.
+//! Looking at a registry's ports, one or one after the other.
 
 use std::collections::BTreeMap;
 
 use super::Registry;
-use super::search::ports_of;
 use crate::error::{ErrorKind, Result};
-use crate::index::{self, PortSet, next_available, present};
-use crate::migrate;
 use crate::net::{Availability, availability};
 use crate::place::Place;
-use crate::port::{Port, PortRange};
-use crate::protocol::{committed, is_lease, leased, read_held};
+use crate::port::Port;
+use crate::protocol::{Standing, committed, standing};
 use crate::record::Record;
 
 /// What a registry says of one port; see [`Registry::port_state`].
@@ -37,41 +34,6 @@ pub struct PortState {
     pub unsettled: bool,
     /// Whether programs could bind it.
     pub availability: Availability,
-}
-
-/// Figures about a registry.
-///
-/// # Examples
-///
-/// ```
-/// # use portclaim::{Holder, ProjectPath, Registry, Request};
-/// # let dir = tempfile::tempdir()?;
-/// # let root = dir.path().to_str().unwrap();
-/// let registry = Registry::options().range("20000-20099".parse()?).open(root)?;
-/// let shop = Holder::new(ProjectPath::from_normal("/home/a/shop")?);
-/// let port = registry.claim(&Request::new(shop))?.port();
-/// let summary = registry.summary()?;
-/// assert_eq!((summary.allocated, summary.available), (1, 99));
-/// assert_eq!(summary.next_available, Some(registry.range().after(port)));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// The range that new ports come from.
-    pub range: PortRange,
-    /// Ports that are held for good, in the range or outside. Leases do not count, and neither do
-    /// claims that cannot be read.
-    pub allocated: u32,
-    /// Ports, in the range or outside, whose claims cannot be read, for they are damaged or another user's:
-    /// [`Registry::check`] tells why. Who holds them is not known; they are not available.
-    pub unreadable: u32,
-    /// Ports of the range that have no claim and no lease, and no entry in the registry file that
-    /// can be none (see [`Notice::Kept`](crate::Notice::Kept)), without those that
-    /// [`Options::exclude`](crate::Options::exclude) leaves out. Programs that use them are not
-    /// looked for.
-    pub available: u32,
-    /// The first of the available ports that the next search comes to. `None` where there is none.
-    pub next_available: Option<Port>,
 }
 
 impl Registry {
@@ -147,76 +109,6 @@ impl Registry {
         self.look()?.into_records()
     }
 
-    /// Returns figures about the registry.
-    ///
-    /// Mappings that others wrote into the registry file become claims first.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be read.
-    ///
-    /// # Races
-    ///
-    /// The figures are counted one after the other: where claims come and go meanwhile, they need
-    /// not add up.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// // A registry that does not exist yet.
-    /// let summary = portclaim::Registry::open("/no-such-directory")?.summary()?;
-    /// assert_eq!((summary.allocated, summary.available), (0, 1112));
-    /// # Ok::<(), portclaim::Error>(())
-    /// ```
-    pub fn summary(&self) -> Result<Summary> {
-        let range = self.range();
-        let mut look = self.look()?;
-        let (mut taken, document, last) = match look.place {
-            Some(place) => (
-                present(&place.store.ports)?,
-                migrate::read(place, self.file_name())?,
-                place.turn().last(),
-            ),
-            None => (PortSet::new(), look.unadopted.document.take(), None),
-        };
-        taken.extend(look.unadopted.records.keys().copied());
-        let place = look.place;
-        let mut ended = taken.clone();
-        let (mut allocated, mut unreadable) = (0, 0);
-        for record in look.into_records()? {
-            match record {
-                Ok(record) => {
-                    ended.remove(record.port());
-                    allocated += 1;
-                }
-                Err(_) => unreadable += 1,
-            }
-        }
-        // A lease that has ended is swept by whoever wants its port.
-        for port in ended.iter() {
-            if let Some(place) = place
-                && is_lease(&place.store, port)?
-                && leased(&place.store, port)?.is_none()
-            {
-                taken.remove(port);
-            }
-        }
-        let spared = document.as_ref().map(index::spared).unwrap_or_default();
-        let written = document.as_ref().and_then(index::Document::next_available);
-        let start = next_available(last, written, range);
-        let excluded = ports_of(&self.inner.options.excluded);
-        let is_free = |&port: &Port| {
-            !taken.contains(port) && !spared.contains(port) && !excluded.contains(port)
-        };
-        Ok(Summary {
-            range,
-            allocated,
-            unreadable,
-            available: u32::try_from(range.cycle_from(start).filter(is_free).count()).unwrap_or(0),
-            next_available: range.cycle_from(start).find(is_free),
-        })
-    }
-
     /// Returns what is known of a port: its claim, and whether a program could bind it.
     ///
     /// A mapping that others wrote into the registry file becomes a claim first.
@@ -242,17 +134,18 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn port_state(&self, port: Port) -> Result<PortState> {
-        let mut claim = self.lookup(port)?;
-        let mut unsettled = false;
-        if let Some(place) = self.place()?
-            && claim.is_none()
-        {
-            claim = leased(&place.store, port)?;
-            // A lease that has ended is nobody's.
-            unsettled = claim.is_none()
-                && present(&place.store.ports)?.contains(port)
-                && !is_lease(&place.store, port)?;
-        }
+        let mut look = self.look()?;
+        let unadopted = look.unadopted.records.remove(&port);
+        let (claim, unsettled) = match (unadopted, look.place) {
+            (None, Some(place)) => match standing(&place.store, port) {
+                Ok(Standing::Held(record) | Standing::Leased(record)) => (Some(record), false),
+                Ok(Standing::Free | Standing::Ended) => (None, false),
+                Ok(Standing::Unsettled) => (None, true),
+                Err(error) if error.kind() == ErrorKind::Corrupt => (None, true),
+                Err(error) => return Err(error),
+            },
+            (unadopted, _) => (unadopted, false),
+        };
         let availability = availability(port)?;
         Ok(PortState {
             claim,
@@ -295,9 +188,9 @@ impl Iterator for Records<'_> {
             if let Some(record) = self.unadopted.remove(&port) {
                 return Some(Ok(record));
             }
-            match read_held(&self.place?.store, port) {
-                Ok(None) => {}
-                Ok(Some(record)) => return Some(Ok(record)),
+            match standing(&self.place?.store, port) {
+                Ok(Standing::Held(record)) => return Some(Ok(record)),
+                Ok(_) => {}
                 Err(error) => return Some(Err(error)),
             }
         }

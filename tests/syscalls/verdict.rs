@@ -174,7 +174,10 @@ impl Judge<'_> {
         } = self.scenario;
         match verb {
             Verb::Allocate | Verb::Run => printed_port(done).is_some(),
-            Verb::RunLeased => done.stdout.contains("(leased)"),
+            // What `list`, which it runs, could not read is told of.
+            Verb::RunLeased => {
+                done.stdout.contains("(leased)") || done.stderr.contains("warning: ")
+            }
             Verb::Remove => before
                 .get(subject)
                 .is_some_and(|port| done.stdout == format!("{port} {subject}\n")),

@@ -6,7 +6,7 @@ use crate::fs::Dir;
 use crate::fs::sim::Disk;
 
 use super::super::testing::ports;
-use super::super::{is_staged_record, leased, lookup, marks};
+use super::super::{Standing, is_staged_record, lookup, marks, standing};
 use super::op::{Answer, Op, PROJECTS, REGISTRY, of, registry};
 use super::told::Told;
 use super::{Process, World};
@@ -76,8 +76,8 @@ pub(super) fn expect_told(process: &Process, told: &Told) {
         );
     }
     for lease in told.leases() {
-        let held = leased(&process.store, lease.port()).expect("look");
-        assert_eq!(held.as_ref(), Some(lease), "a lease is lost");
+        let found = standing(&process.store, lease.port()).expect("look");
+        assert_eq!(found, Standing::Leased(lease.clone()), "a lease is lost");
     }
 }
 

@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::super::testing::{Fixed, held, holder, port, ports, quarantine, store, take};
-use super::super::{Acquired, Store, acquire_set, lease, leased, lookup, sweep};
+use super::super::{Acquired, Standing, Store, acquire_set, lease, lookup, standing, sweep};
 use super::explore;
 use crate::error::{Error, ErrorKind};
 use crate::fs::sim::{Fault, SimDir};
@@ -24,8 +24,8 @@ fn a_lease_and_a_sweep(faults: &'static [Fault]) {
         assert_ne!(told, Some(mine.port()), "2 holders");
         assert_eq!(held(&end, "/b"), told, "a claim was lost");
         assert_eq!(
-            leased(&end, mine.port()).expect("look"),
-            Some(mine),
+            standing(&end, mine.port()).expect("look"),
+            Standing::Leased(mine),
             "a lease was lost"
         );
     });

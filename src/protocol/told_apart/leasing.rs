@@ -15,10 +15,13 @@ fn a_lease_lasts_as_long_as_its_lock() {
     let record = held.record().clone();
     assert_eq!((record.port(), record.is_lease()), (port(2), true));
     assert!(store.ports.means("2.claim", held.file()).expect("told"));
-    assert_eq!(leased(&store, port(2)).expect("told"), Some(record));
-    assert!(is_lease(&store, port(2)).expect("told"));
-    // It was asked by taking the lock, which was not got.
-    assert!(leased(&store, port(2)).expect("told").is_some());
+    // It is asked by taking the lock, which is not got.
+    for _ in 0..2 {
+        assert_eq!(
+            standing(&store, port(2)).expect("told"),
+            Standing::Leased(record.clone())
+        );
+    }
     let swept = sweep_port(&store, port(2), quarantine).expect("sweeps");
     assert_eq!(swept, Swept::Leased);
 
@@ -28,10 +31,9 @@ fn a_lease_lasts_as_long_as_its_lock() {
 
     // A process that was killed.
     drop(leases(&store, "/b", &[2]));
-    assert!(is_lease(&store, port(2)).expect("told"));
     for _ in 0..2 {
         // Who asks gives the lock back.
-        assert_eq!(leased(&store, port(2)).expect("told"), None);
+        assert_eq!(standing(&store, port(2)).expect("told"), Standing::Ended);
     }
     let swept = sweep_port(&store, port(2), quarantine).expect("sweeps");
     assert_eq!(swept, Swept::Removed);
@@ -40,17 +42,13 @@ fn a_lease_lasts_as_long_as_its_lock() {
 #[test]
 fn what_is_no_lease_is_not_taken_for_one() {
     let [store] = store(&[]);
-    acquired(&store, "/a", &[1]);
+    let there = acquired(&store, "/a", &[1]);
     store.ports.put("3.claim", b"");
     let claimer = store.ports.open("1.claim").expect("opens");
     assert!(store.ports.try_lock(&claimer).expect("locks"));
-    for number in [1, 2, 3] {
-        assert_eq!(
-            leased(&store, port(number)).expect("told"),
-            None,
-            "{number}"
-        );
-        assert!(!is_lease(&store, port(number)).expect("told"), "{number}");
+    let expected = [Standing::Held(there), Standing::Free, Standing::Unsettled];
+    for (number, expected) in (1..).zip(expected) {
+        assert_eq!(standing(&store, port(number)).expect("told"), expected);
     }
 }
 
@@ -65,7 +63,7 @@ fn a_lease_that_ends_while_it_is_looked_at_is_none() {
                 return Verdict::Go;
             }
             *opens.borrow_mut() += 1;
-            if *opens.borrow() == 1 {
+            if *opens.borrow() % 2 == 1 {
                 Verdict::Go
             } else {
                 Verdict::Fail(errno)
@@ -73,10 +71,10 @@ fn a_lease_that_ends_while_it_is_looked_at_is_none() {
         })
     };
     assert_eq!(
-        leased(&second_open(Errno::NOENT), port(1)).expect("told"),
-        None
+        standing(&second_open(Errno::NOENT), port(1)).expect("told"),
+        Standing::Ended
     );
-    leased(&second_open(Errno::IO), port(1)).expect_err("fails");
+    standing(&second_open(Errno::IO), port(1)).expect_err("fails");
     drop(held);
 }
 
@@ -88,6 +86,6 @@ fn where_there_are_no_locks_there_is_no_lease() {
         assert_ne!(step.call, "lock", "it can block for ever there");
         Verdict::Go
     });
-    assert_eq!(leased(&process, port(1)).expect("told"), None);
+    assert_eq!(standing(&process, port(1)).expect("told"), Standing::Ended);
     drop(held);
 }

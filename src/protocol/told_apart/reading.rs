@@ -65,8 +65,8 @@ fn who_holds_a_port_is_read_from_both_files() {
         Some(there.clone())
     );
     assert_eq!(
-        read_held(&store, port(1)).expect("told"),
-        Some(there.clone())
+        standing(&store, port(1)).expect("told"),
+        Standing::Held(there.clone())
     );
 
     // A claim that nobody committed, one whose project holds another port, and no record.
@@ -81,9 +81,14 @@ fn who_holds_a_port_is_read_from_both_files() {
             None,
             "{number}"
         );
+        let none = if number == 6 {
+            Standing::Free
+        } else {
+            Standing::Unsettled
+        };
         assert_eq!(
-            read_held(&store, port(number)).expect("told"),
-            None,
+            standing(&store, port(number)).expect("told"),
+            none,
             "{number}"
         );
         assert!(
@@ -97,13 +102,13 @@ fn who_holds_a_port_is_read_from_both_files() {
         Some(Err(wrong.clone()))
     );
     assert_eq!(committed(&store, port(5)).expect("told"), None);
-    let error = read_held(&store, port(5)).expect_err("damage");
+    let error = standing(&store, port(5)).expect_err("damage");
     assert_eq!(error.corruption(), Some(&wrong));
 
     // Another user's claim or commit, and a later version's.
     for dir in ["ports", "projects"] {
         let blind = failing(&store, dir, "open", Errno::ACCESS);
-        let error = read_held(&blind, port(1)).expect_err("denied");
+        let error = standing(&blind, port(1)).expect_err("denied");
         assert_eq!(error.corruption(), Some(&Corruption::Denied));
         assert!(is_unreadable(&blind, port(1)).expect("told"));
     }
