@@ -152,11 +152,13 @@ fn a_claim_that_a_sweep_takes_away_is_made_again() {
 #[test]
 fn a_claim_is_locked_until_it_is_committed() {
     let [store] = store(&[]);
-    let (ports_dir, met) = (store.ports.clone(), Rc::new(Cell::new(false)));
+    let (other, met) = (clone(&store), Rc::new(Cell::new(false)));
     let seen = met.clone();
     let process = meeting(&store, "staging", "publish", move || {
-        let claim = ports_dir.open("1.claim").expect("opens");
-        assert!(!ports_dir.try_lock(&claim).expect("told"));
+        let claim = other.ports.open("1.claim").expect("opens");
+        assert!(!other.ports.try_lock(&claim).expect("told"));
+        let swept = sweep_port(&other, port(1), quarantine).expect("sweeps");
+        assert_eq!(swept, Swept::Busy);
         seen.set(true);
     });
     acquired(&process, "/a", &[1]);

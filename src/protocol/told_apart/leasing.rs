@@ -89,3 +89,25 @@ fn where_there_are_no_locks_there_is_no_lease() {
     assert_eq!(standing(&process, port(1)).expect("told"), Standing::Ended);
     drop(held);
 }
+
+#[test]
+fn a_lease_is_not_flushed_and_a_claim_is() {
+    let [store] = store(&[]);
+    let flushed = Rc::new(Cell::new(0));
+    let count = Rc::clone(&flushed);
+    let mut process = watched(&store, move |step| {
+        if step.call.starts_with("sync") {
+            count.set(count.get() + 1);
+        }
+        Verdict::Go
+    });
+    let lease = leases(&process, "/a", &[1]).expect("1 is free");
+    assert_eq!(flushed.get(), 0);
+    lease.end(&process);
+    acquired(&process, "/a", &[1]);
+    assert!(flushed.get() > 0);
+    process.durability = Durability::Volatile;
+    flushed.set(0);
+    acquired(&process, "/b", &[2]);
+    assert_eq!(flushed.get(), 0);
+}

@@ -68,6 +68,8 @@ fn a_refresh_tells_what_is_gone_from_what_fails() {
     let mark = format!("changed-1-{}", Nonce::from_bytes([1; 16]));
     for (call, name, errno, is_fine) in [
         ("open", mark.as_str(), Errno::NOENT, true),
+        // No file, and so no mark.
+        ("open", &mark, Errno::INVAL, true),
         ("open", &mark, Errno::IO, false),
         ("remove", &mark, Errno::NOENT, true),
         ("remove", &mark, Errno::ROFS, false),

@@ -52,6 +52,31 @@ fn a_file_that_cannot_be_read_is_told_from_one_that_is_not_there() {
 }
 
 #[test]
+fn a_claim_whose_commit_is_missed_is_looked_at_once_more() {
+    let [store] = store(&[]);
+    let there = acquired(&store, "/a", &[1]);
+    // As if another claim had been there when this one's commit was looked for.
+    let missed_at_first = || {
+        let is_first = Cell::new(true);
+        watched(&store, move |step| {
+            if (step.dir, step.call) == ("projects", "open") && is_first.replace(false) {
+                Verdict::Fail(Errno::NOENT)
+            } else {
+                Verdict::Go
+            }
+        })
+    };
+    assert_eq!(
+        committed(&missed_at_first(), port(1)).expect("told"),
+        Some(there.clone())
+    );
+    assert_eq!(
+        standing(&missed_at_first(), port(1)).expect("told"),
+        Standing::Held(there)
+    );
+}
+
+#[test]
 fn who_holds_a_port_is_read_from_both_files() {
     let [store] = store(&[]);
     let there = acquired(&store, "/a", &[1]);

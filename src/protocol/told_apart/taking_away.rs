@@ -104,7 +104,9 @@ fn a_staged_commit_stays_while_its_claim_is_pending() {
     }
     store.staging.put("registry-x", b"");
     assert!(!is_staged_record("registry-x"));
-    sweep_staging(&failing(&store, "staging", "remove", Errno::NOENT)).expect("gone");
+    for (errno, why) in [(Errno::NOENT, "gone"), (Errno::ISDIR, "somebody's")] {
+        sweep_staging(&failing(&store, "staging", "remove", errno)).expect(why);
+    }
     sweep_staging(&failing(&store, "staging", "remove", Errno::ROFS)).expect_err("fails");
     sweep_staging(&store).expect("sweeps");
     let mut left = store.staging.names().expect("names");
@@ -183,4 +185,40 @@ fn a_release_that_may_not_open_the_claim_leaves_the_commit() {
     let error = release(&process, &holder("/a"), None, None).expect_err("denied");
     assert_eq!(error.corruption(), Some(&Corruption::Denied));
     assert_eq!(held(&store, &holder("/a")).expect("told"), Some(there));
+}
+
+#[test]
+fn what_has_ended_is_released_and_nothing_else() {
+    let [store] = store(&[]);
+    let there = acquired(&store, "/a", &[1]);
+    let asked = Cell::new(0);
+    let ended = |store: &Store<SimDir>, record: &Record, answer: bool| {
+        let has_ended = || {
+            asked.set(asked.get() + 1);
+            Ok(answer)
+        };
+        release_ended(store, record, has_ended).expect("told")
+    };
+    assert!(!ended(&store, &there, false));
+    // Another claim of the port is not asked about.
+    let other = record("/a", 1, 7);
+    assert!(!ended(&store, &other, true));
+    assert_eq!(asked.get(), 1, "once about the first");
+    assert_eq!(ports(&store), [1]);
+    // It is asked under the lock, at last.
+    let (ports_dir, was_locked) = (store.ports.clone(), Cell::new(false));
+    let has_ended = || {
+        let claim = ports_dir.open("1.claim").expect("opens");
+        let is_free = ports_dir.try_lock(&claim).expect("told");
+        if is_free {
+            ports_dir.unlock(&claim);
+        }
+        was_locked.set(!is_free);
+        Ok(true)
+    };
+    assert!(release_ended(&store, &there, has_ended).expect("released"));
+    assert!(was_locked.get());
+    assert!(ports(&store).is_empty());
+    assert_eq!(store.projects.names().expect("names"), [""; 0]);
+    assert!(!ended(&store, &there, true), "it is gone");
 }
