@@ -48,6 +48,8 @@ pub(crate) struct Meta {
     pub(crate) is_file: bool,
     pub(crate) is_dir: bool,
     pub(crate) is_link: bool,
+    /// Whether the file has another name as well.
+    pub(crate) is_linked: bool,
     /// Permission bits, `0o7777`.
     pub(crate) mode: u32,
     /// The user id of the file's owner.
@@ -453,6 +455,7 @@ fn meta(stat: &fs::Stat) -> Meta {
         is_file: kind == FileType::RegularFile,
         is_dir: kind == FileType::Directory,
         is_link: kind == FileType::Symlink,
+        is_linked: kind == FileType::RegularFile && stat.st_nlink > 1,
         mode: widen(stat.st_mode) & 0o7777,
         user: stat.st_uid,
     }

@@ -21,19 +21,24 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Opens the slot `name`, and creates it where it is missing.
+    /// Opens the slot `name`, and creates it where it is missing. `InvalidInput` where the file has another name
+    /// as well: what is written here would be written there, and that may be a claim. A repair
+    /// moves it away.
     pub(crate) fn open(dir: &OsDir, name: &str) -> io::Result<Slot> {
         // NONBLOCK: a FIFO in its place must not make anybody wait.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match retry_on_intr(|| fs::openat(dir, name, flags, Mode::empty())) {
+        let opened = || retry_on_intr(|| fs::openat(dir, name, flags, Mode::empty()));
+        let file = match opened() {
             Err(Errno::NOENT) => match super::Dir::create(dir, name) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Slot {
-                    file: retry_on_intr(|| fs::openat(dir, name, flags, Mode::empty()))?,
-                }),
-                created => Ok(Slot { file: created? }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => opened()?,
+                created => return Ok(Slot { file: created? }),
             },
-            opened => Ok(Slot { file: opened? }),
+            file => file?,
+        };
+        if fs::fstat(&file)?.st_nlink > 1 {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
+        Ok(Slot { file })
     }
 
     /// Returns the file, for its lock.

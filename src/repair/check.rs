@@ -85,10 +85,11 @@ pub(super) fn inspect(dir: &OsDir, name: &str) -> Result<Option<Meta>> {
 }
 
 /// Returns what is not portclaim's, or stands in the place of its files, and why; `cannot` is what
-/// portclaim then cannot do.
+/// portclaim then cannot do. What is overwritten in place (`is_slot`) must have one name.
 pub(super) fn foreign(
     dir: &OsDir,
     is_own: impl Fn(&str) -> bool,
+    is_slot: impl Fn(&str) -> bool,
     cannot: &str,
 ) -> Result<Vec<(String, String)>> {
     let mut foreign = Vec::new();
@@ -97,7 +98,7 @@ pub(super) fn foreign(
             // Not looked at: its name may not be UTF-8, and then it is not this one.
             foreign.push((name, NOT_OURS.to_owned()));
         } else if let Some(meta) = inspect(dir, &name)?
-            && !meta.is_file
+            && (!meta.is_file || meta.is_linked && is_slot(&name))
         {
             foreign.push((name, format!("{}: portclaim {cannot}", kind_of(meta))));
         }
@@ -190,6 +191,8 @@ fn kind_of(meta: Meta) -> &'static str {
         "a directory"
     } else if meta.is_link {
         "a symbolic link"
+    } else if meta.is_linked {
+        "a file with another name (a hard link)"
     } else {
         "a special file"
     }

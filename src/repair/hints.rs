@@ -23,5 +23,6 @@ pub(super) fn check(place: &Place, report: &mut Report) -> Result<()> {
 /// Returns the names that [`check`] finds, and why.
 pub(super) fn foreign(dir: &OsDir) -> Result<Vec<(String, String)>> {
     let is_own = |name: &str| OWN.contains(&name) || is_mark(name);
-    check::foreign(dir, is_own, "cannot keep its own there")
+    let is_slot = |name: &str| [turn::NAME, written::NAME].contains(&name);
+    check::foreign(dir, is_own, is_slot, "cannot keep its own there")
 }

@@ -83,7 +83,7 @@ impl Side {
 
     /// Returns what is not portclaim's, or stands in the place of its files, and why.
     fn foreign(&self, dir: &OsDir) -> Result<Vec<(String, String)>> {
-        check::foreign(dir, self.is_own, self.cannot)
+        check::foreign(dir, self.is_own, is_running, self.cannot)
     }
 
     fn mend(&self, place: &Place, away: &impl Fn(&OsDir, &str) -> Result<()>) -> Result<()> {

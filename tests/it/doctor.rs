@@ -571,6 +571,37 @@ fn what_stands_in_the_place_of_a_hint_is_moved_out_of_the_way() {
 }
 
 #[test]
+fn what_is_overwritten_in_place_is_no_other_file() {
+    for name in ["turn", "written"] {
+        let test = Test::of_three();
+        let (hint, claim) = (
+            test.root().join("index").join(name),
+            test.claim(test.port(0)),
+        );
+        let _ = fs::remove_file(&hint);
+        fs::hard_link(&claim, &hint).expect("a second name");
+        let before = test.read(&claim);
+        let allocate = |project: &str| {
+            let command = test.args(["allocate", project]);
+            command.any_stdout().any_stderr().run();
+        };
+        allocate("new");
+        assert_eq!(test.read(&claim), before, "{name}");
+        let found = findings(test.args(["doctor", "--fix", "--json"]), 0);
+        let of_it = found.iter().find(|found| found.1.ends_with(name));
+        let (kind, _, detail, is_fixed) = of_it.expect("it is found");
+        let expected =
+            "a file with another name (a hard link): portclaim cannot keep its own there";
+        assert_eq!((kind.as_str(), detail.as_str()), ("foreign-file", expected));
+        assert!(is_fixed, "{name}");
+        allocate("newer");
+        assert_eq!(test.read(&claim), before, "{name}");
+        assert!(hint.exists(), "it is there again");
+        test.assert_healthy();
+    }
+}
+
+#[test]
 fn the_quarantine_overwrites_nothing() {
     let test = Test::of_three();
     for turn in 0..3 {
