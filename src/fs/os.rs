@@ -48,12 +48,12 @@ pub(crate) struct Meta {
     pub(crate) is_file: bool,
     pub(crate) is_dir: bool,
     pub(crate) is_link: bool,
-    /// Whether the file has another name as well.
-    pub(crate) is_linked: bool,
     /// Permission bits, `0o7777`.
     pub(crate) mode: u32,
     /// The user id of the file's owner.
     pub(crate) user: u32,
+    /// How many names the file has.
+    pub(crate) names: u64,
 }
 
 impl OsDir {
@@ -455,10 +455,15 @@ fn meta(stat: &fs::Stat) -> Meta {
         is_file: kind == FileType::RegularFile,
         is_dir: kind == FileType::Directory,
         is_link: kind == FileType::Symlink,
-        is_linked: kind == FileType::RegularFile && stat.st_nlink > 1,
         mode: widen(stat.st_mode) & 0o7777,
         user: stat.st_uid,
+        names: names(stat.st_nlink),
     }
+}
+
+/// `st_nlink` has 16 bits on macOS, 32 or 64 on Linux.
+fn names(count: impl Into<u64>) -> u64 {
+    count.into()
 }
 
 /// `st_mode` has 16 bits on macOS and 32 on Linux.

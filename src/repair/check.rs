@@ -98,7 +98,7 @@ pub(super) fn foreign(
             // Not looked at: its name may not be UTF-8, and then it is not this one.
             foreign.push((name, NOT_OURS.to_owned()));
         } else if let Some(meta) = inspect(dir, &name)?
-            && (!meta.is_file || meta.is_linked && is_slot(&name))
+            && (!meta.is_file || meta.names > 1 && is_slot(&name))
         {
             foreign.push((name, format!("{}: portclaim {cannot}", kind_of(meta))));
         }
@@ -191,7 +191,7 @@ fn kind_of(meta: Meta) -> &'static str {
         "a directory"
     } else if meta.is_link {
         "a symbolic link"
-    } else if meta.is_linked {
+    } else if meta.is_file {
         "a file with another name (a hard link)"
     } else {
         "a special file"
