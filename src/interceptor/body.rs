@@ -11,6 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::kept::InUse;
 use super::metrics::Open;
 
 /// What goes back to a client: what the target sends, or words of our own.
@@ -82,6 +83,8 @@ pub(super) struct Through {
     /// What ends it: the target's silence does, a client may take its time.
     silence: Option<Silence>,
     _open: Option<Open>,
+    /// What it comes on.
+    _line: Option<InUse>,
 }
 
 impl Through {
@@ -92,17 +95,24 @@ impl Through {
             moved,
             silence: None,
             _open: None,
+            _line: None,
         }
     }
 
     /// An answer's body, which is open until it is dropped.
-    pub(super) fn answer(body: Incoming, limit: Option<Duration>, open: Open) -> Through {
+    pub(super) fn answer(
+        body: Incoming,
+        limit: Option<Duration>,
+        open: Open,
+        line: Option<InUse>,
+    ) -> Through {
         let moved = Moved::now();
         Through {
             body,
             silence: limit.map(|limit| Silence::new(moved.clone(), limit)),
             moved,
             _open: Some(open),
+            _line: line,
         }
     }
 }

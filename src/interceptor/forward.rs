@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::upgrade::{OnUpgrade, on};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
@@ -18,7 +18,7 @@ use super::headers;
 use super::log::Log;
 use super::metrics::{CONTENT_TYPE, Metrics, Open};
 use super::text::escape;
-use super::upstream::Upstream;
+use super::upstream::{Begun, Upstream};
 
 /// Where this program answers for itself, besides `/health`: the target may have that as well.
 pub(super) const HEALTH: &str = "/.portclaim/health";
@@ -133,7 +133,7 @@ impl Proxy {
                 "a request names a path",
             ));
         }
-        parts.uri = self.upstream.asked.of_request(wanted).map_err(|error| {
+        parts.uri = self.upstream.target.path_to(wanted).map_err(|error| {
             Trouble::new(StatusCode::BAD_REQUEST, "bad_path", error.to_string())
         })?;
         parts.version = Version::HTTP_11;
@@ -144,19 +144,14 @@ impl Proxy {
         }
         let moved = Moved::now();
         let request = Request::from_parts(parts, Through::request(body, moved.clone()));
-        let response = self.upstream.send(request, moved, is_upgrade).await?;
-        self.pass_back(response, client)
+        let begun = self.upstream.send(request, moved, is_upgrade).await?;
+        self.pass_back(begun, client)
     }
 
     /// Makes the headers of a request those of the request to the target.
     fn sign(&self, headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
         let takes_trailers = headers::takes_trailers(headers);
         headers::strip(headers);
-        match &self.upstream.host {
-            Some(host) => headers.insert(HOST, host.clone()),
-            // The client names the target by its address.
-            None => headers.remove(HOST),
-        };
         if let Some(protocol) = protocol {
             headers::set_upgrade(headers, protocol);
         } else if takes_trailers {
@@ -176,7 +171,7 @@ impl Proxy {
 
     fn pass_back(
         &self,
-        mut response: Response<Incoming>,
+        (mut response, line): Begun,
         client: Option<OnUpgrade>,
     ) -> Result<Response<Answer>, Trouble> {
         let open = self.metrics.open();
@@ -184,7 +179,7 @@ impl Proxy {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             headers::strip(response.headers_mut());
             let limit = self.upstream.silence();
-            return Ok(response.map(|body| Either::Left(Through::answer(body, limit, open))));
+            return Ok(response.map(|body| Either::Left(Through::answer(body, limit, open, line))));
         }
         let protocol = response.headers().get(UPGRADE).cloned();
         let (Some(client), Some(protocol)) = (client, protocol) else {

@@ -118,7 +118,7 @@ pub(super) fn tell(registry: &Registry) {
     if notices.len() < count
         && let Err(error) = registry.refresh_index()
     {
-        warning(&escape(&error.to_string()), None);
+        report::warn_of(&error, None);
     }
     report::notices(&notices);
 }

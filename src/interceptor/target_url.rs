@@ -38,15 +38,6 @@ impl TargetUrl {
         is_host && self.authority.port_u16().unwrap_or(default) == address.port()
     }
 
-    /// Returns the same under a name of one letter. Whoever keeps connections by their address hashes that with each
-    /// request, several times and byte by byte.
-    pub(super) fn shortened(&self) -> TargetUrl {
-        TargetUrl {
-            authority: Authority::from_static("t"),
-            ..self.clone()
-        }
-    }
-
     /// Returns the address itself, without a path.
     pub(super) fn server(&self) -> Uri {
         let mut parts = Parts::default();
@@ -57,26 +48,31 @@ impl TargetUrl {
     }
 
     /// Returns how a request calls it in `Host`.
-    pub(super) fn host(&self) -> Option<HeaderValue> {
+    pub(super) fn host(&self) -> HeaderValue {
         let authority = self.authority.as_str();
         let default = if self.is_https() { ":443" } else { ":80" };
-        HeaderValue::from_str(authority.strip_suffix(default).unwrap_or(authority)).ok()
+        HeaderValue::from_str(authority.strip_suffix(default).unwrap_or(authority))
+            .expect("an authority is of visible ASCII")
     }
 
-    /// Returns the address for a request that asks for `wanted`.
-    pub(super) fn of_request(&self, wanted: Option<&PathAndQuery>) -> Result<Uri, InvalidUri> {
-        let path = match (self.path.as_str(), wanted) {
-            ("", Some(wanted)) => wanted.clone(),
+    /// Returns the path for a request that asks for `wanted`.
+    pub(super) fn path_to(&self, wanted: Option<&PathAndQuery>) -> Result<Uri, InvalidUri> {
+        match (self.path.as_str(), wanted) {
+            ("", Some(wanted)) => Ok(wanted.clone().into()),
             (path, wanted) => {
                 let wanted = wanted.map_or("/", PathAndQuery::as_str);
-                PathAndQuery::try_from(format!("{path}{wanted}"))?
+                PathAndQuery::try_from(format!("{path}{wanted}")).map(Uri::from)
             }
-        };
+        }
+    }
+
+    /// Returns a path as a whole address.
+    pub(super) fn absolute(&self, path: &Uri) -> Uri {
         let mut parts = Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path);
-        Ok(built(parts))
+        parts.path_and_query = path.path_and_query().cloned();
+        built(parts)
     }
 }
 
@@ -139,8 +135,8 @@ mod tests {
     fn joined(target: &str, wanted: &str) -> String {
         let target: TargetUrl = target.parse().expect("an address");
         let wanted: PathAndQuery = wanted.parse().expect("a path");
-        let uri = target.of_request(Some(&wanted)).expect("an address");
-        uri.to_string()
+        let path = target.path_to(Some(&wanted)).expect("a path");
+        target.absolute(&path).to_string()
     }
 
     #[test]
@@ -186,8 +182,7 @@ mod tests {
             ("http://[::1]:8080/", "[::1]:8080"),
         ] {
             let target: TargetUrl = target.parse().expect("an address");
-            assert_eq!(target.host().expect("a host"), host);
-            assert_eq!(target.shortened().is_https(), target.is_https());
+            assert_eq!(target.host(), host);
         }
     }
 

@@ -1,52 +1,40 @@
-//! The target: connections to it, kept for the next request.
+//! The target: requests go to it, and the heads of its answers come back.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
-use hyper::{Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tower::ServiceExt;
-use tower::timeout::Timeout;
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use tower::timeout::error::Elapsed;
-use tower::util::BoxCloneSyncService;
 
 use super::answer::Trouble;
 use super::body::{Moved, Silence, Through};
+use super::dial::{Cause, Dial};
+use super::kept::{InUse, Kept, Line};
 use super::target_url::TargetUrl;
 
-/// How long a connection is kept without a request. Shorter than servers keep theirs (uvicorn, on which
-/// `LiteLLM` runs, 5 s): a request on one that the other side is closing would fail.
-const KEPT: Duration = Duration::from_secs(4);
+/// An answer whose body is still to come, and the connection that it comes on, where that is its alone.
+pub(super) type Begun = (Response<Incoming>, Option<InUse>);
 
-/// Most headers of an answer. `LiteLLM` passes on those of the model's provider beside its own, and hyper's 100 may be
-/// too few for both.
-const HEADERS_MAX: usize = 512;
-
-/// What a connector may fail with.
-type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, Cause>;
-
-/// A target, and what leads there.
+/// A target, and the connections to it.
 pub(super) struct Upstream {
-    target: TargetUrl,
-    /// What requests ask for. Without TLS nobody but the connector needs to know the target's name.
-    pub(super) asked: TargetUrl,
-    /// How requests call it, where that cannot be seen from what they ask for.
-    pub(super) host: Option<HeaderValue>,
-    client: Client<Connector, Through>,
-    /// HTTP/2 has no way from one protocol to another that a client of HTTP/1.1 could take.
-    upgrading: Client<Connector, Through>,
+    pub(super) target: TargetUrl,
+    /// How requests call it.
+    host: HeaderValue,
+    dial: Dial,
+    kept: Arc<Kept>,
     silence: Option<Duration>,
+}
+
+/// Why there is no answer.
+enum Failed {
+    Unreached(Cause),
+    Broken(hyper::Error),
 }
 
 impl Upstream {
@@ -56,38 +44,23 @@ impl Upstream {
         connecting: Duration,
         silence: Option<Duration>,
     ) -> io::Result<Upstream> {
-        let connector = |with_http2| connector(&target, connecting, with_http2);
         Ok(Upstream {
-            client: client(connector(true)?),
-            upgrading: client(connector(false)?),
-            asked: if target.is_https() {
-                target.clone()
-            } else {
-                target.shortened()
-            },
-            host: if target.is_https() {
-                None
-            } else {
-                target.host()
-            },
+            host: target.host(),
+            dial: Dial::new(&target, connecting)?,
+            kept: Kept::new(),
             target,
             silence,
         })
     }
 
-    /// Sends a request and waits for the head of its answer, as long as something moves.
+    /// Sends a request, which names its path only, and waits for the head of its answer, as long as something moves.
     pub(super) async fn send(
         &self,
         request: Request<Through>,
         moved: Moved,
         is_upgrade: bool,
-    ) -> Result<Response<Incoming>, Trouble> {
-        let client = if is_upgrade {
-            &self.upgrading
-        } else {
-            &self.client
-        };
-        let mut answer = pin!(client.request(request));
+    ) -> Result<Begun, Trouble> {
+        let mut answer = pin!(self.exchange(request, is_upgrade));
         let mut silence = self.silence.map(|limit| Silence::new(moved, limit));
         let answer = poll_fn(|context| {
             if let Poll::Ready(answer) = answer.as_mut().poll(context) {
@@ -99,7 +72,7 @@ impl Upstream {
             }
         });
         match answer.await {
-            Some(answer) => answer.map_err(|error| self.trouble(&error)),
+            Some(answer) => answer.map_err(|failed| self.trouble(&failed)),
             None => Err(Trouble::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "upstream_timeout",
@@ -113,9 +86,60 @@ impl Upstream {
         self.silence
     }
 
-    fn trouble(&self, error: &Error) -> Trouble {
-        let mut cause: &dyn std::error::Error = error;
-        let mut is_elapsed = false;
+    /// Sends a request on a connection that was kept, or on a new one: also if the target closed the former before
+    /// anything of the request was written.
+    async fn exchange(
+        &self,
+        mut request: Request<Through>,
+        is_upgrade: bool,
+    ) -> Result<Begun, Failed> {
+        let path = request.uri().clone();
+        loop {
+            // What changes the protocol leaves nothing to keep, and HTTP/2 cannot.
+            let kept = if is_upgrade { None } else { self.kept.take() };
+            let is_new = kept.is_none();
+            let line = match kept {
+                Some(line) => line,
+                None => self
+                    .dial
+                    .open(&self.kept, is_upgrade)
+                    .await
+                    .map_err(Failed::Unreached)?,
+            };
+            let sent = match line {
+                Line::Http1(mut line) => {
+                    request.headers_mut().insert(HOST, self.host.clone());
+                    let sent = line.try_send_request(request).await;
+                    sent.map(|answer| (answer, Some(InUse::new(line, &self.kept))))
+                }
+                Line::Http2(mut line) => {
+                    // The address says it.
+                    request.headers_mut().remove(HOST);
+                    *request.uri_mut() = self.target.absolute(&path);
+                    line.try_send_request(request)
+                        .await
+                        .map(|answer| (answer, None))
+                }
+            };
+            let mut error = match sent {
+                Ok(begun) => return Ok(begun),
+                Err(error) => error,
+            };
+            match error.take_message() {
+                Some(unsent) if !is_new => request = unsent,
+                _ => return Err(Failed::Broken(error.into_error())),
+            }
+            *request.uri_mut() = path.clone();
+        }
+    }
+
+    fn trouble(&self, failed: &Failed) -> Trouble {
+        let first: &dyn std::error::Error = match failed {
+            Failed::Unreached(cause) => cause.as_ref(),
+            Failed::Broken(error) => error,
+        };
+        let mut cause = first;
+        let mut is_elapsed = first.is::<Elapsed>();
         while let Some(next) = cause.source() {
             cause = next;
             is_elapsed |= cause.is::<Elapsed>();
@@ -129,43 +153,11 @@ impl Upstream {
                 message,
             );
         }
-        if error.is_connect() {
+        if matches!(failed, Failed::Unreached(_)) {
             let message = format!("the target {target} cannot be reached: {cause}");
             return Trouble::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", message);
         }
         let message = format!("the target {target} broke off: {cause}");
         Trouble::new(StatusCode::BAD_GATEWAY, "upstream_failed", message)
     }
-}
-
-fn client(connector: Connector) -> Client<Connector, Through> {
-    Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(KEPT)
-        .pool_timer(TokioTimer::new())
-        .http1_preserve_header_case(true)
-        .http1_max_headers(HEADERS_MAX)
-        .build(connector)
-}
-
-fn connector(target: &TargetUrl, connecting: Duration, with_http2: bool) -> io::Result<Connector> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    if !target.is_https() {
-        let server = target.server();
-        let http = http
-            .map_request(move |_| server.clone())
-            .map_response(MaybeHttpsStream::Http);
-        return Ok(BoxCloneSyncService::new(Timeout::new(http, connecting)));
-    }
-    http.enforce_http(false);
-    let builder = HttpsConnectorBuilder::new()
-        .with_native_roots()?
-        .https_only()
-        .enable_http1();
-    let https = if with_http2 {
-        builder.enable_http2().wrap_connector(http)
-    } else {
-        builder.wrap_connector(http)
-    };
-    Ok(BoxCloneSyncService::new(Timeout::new(https, connecting)))
 }
