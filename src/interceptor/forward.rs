@@ -14,7 +14,7 @@ use tokio::io::copy_bidirectional;
 use super::admission::{Admission, Refused};
 use super::answer::{Trouble, json, text_of};
 use super::body::{Answer, Moved, Through};
-use super::headers;
+use super::headers::{self, Hop};
 use super::log::Log;
 use super::metrics::{CONTENT_TYPE, Metrics, Open};
 use super::text::escape;
@@ -122,8 +122,9 @@ impl Proxy {
     }
 
     async fn pass_on(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Trouble> {
-        let protocol = headers::upgrade(request.headers());
-        let client = protocol.is_some().then(|| on(&mut request));
+        let hop = Hop::take(request.headers_mut());
+        let is_upgrade = hop.protocol.is_some();
+        let client = is_upgrade.then(|| on(&mut request));
         let (mut parts, body) = request.into_parts();
         let wanted = parts.uri.path_and_query();
         if parts.method == Method::CONNECT || wanted.is_some_and(|path| path.as_str() == "*") {
@@ -137,8 +138,7 @@ impl Proxy {
             Trouble::new(StatusCode::BAD_REQUEST, "bad_path", error.to_string())
         })?;
         parts.version = Version::HTTP_11;
-        let is_upgrade = protocol.is_some();
-        self.sign(&mut parts.headers, protocol);
+        self.sign(&mut parts.headers, hop);
         if body.size_hint().exact().is_none() {
             headers::set_chunked(&mut parts.headers);
         }
@@ -149,12 +149,10 @@ impl Proxy {
     }
 
     /// Makes the headers of a request those of the request to the target.
-    fn sign(&self, headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
-        let takes_trailers = headers::takes_trailers(headers);
-        headers::strip(headers);
-        if let Some(protocol) = protocol {
+    fn sign(&self, headers: &mut HeaderMap, hop: Hop) {
+        if let Some(protocol) = hop.protocol {
             headers::set_upgrade(headers, protocol);
-        } else if takes_trailers {
+        } else if hop.takes_trailers {
             headers::set_takes_trailers(headers);
         }
         for name in &self.names {
@@ -177,7 +175,7 @@ impl Proxy {
         let open = self.metrics.open();
         *response.version_mut() = Version::HTTP_11;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            headers::strip(response.headers_mut());
+            Hop::take(response.headers_mut());
             let limit = self.upstream.silence();
             return Ok(response.map(|body| Either::Left(Through::answer(body, limit, open, line))));
         }
@@ -190,7 +188,7 @@ impl Proxy {
             ));
         };
         tokio::spawn(tunnel(client, on(&mut response), open));
-        headers::strip(response.headers_mut());
+        Hop::take(response.headers_mut());
         headers::set_upgrade(response.headers_mut(), protocol);
         Ok(response.map(|_| Either::Right(Full::default())))
     }

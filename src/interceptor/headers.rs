@@ -37,33 +37,44 @@ const KEYS: [HeaderName; 5] = [
     HeaderName::from_static("x-litellm-api-key"),
 ];
 
-/// Takes away what is of the connection. What `Connection` names goes as well, and the length of a body
-/// that comes in chunks: the chunks are right (RFC 9112, section 6.3).
-pub(super) fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
-    }
-    if headers.contains_key(CONNECTION) {
+/// What of a message is of its connection.
+#[derive(Default)]
+pub(super) struct Hop {
+    /// The protocol that the connection is to change to. HTTP/2 is none: a client that offers it
+    /// this way, as Java's does, goes on with HTTP/1.1 where it is not taken.
+    pub(super) protocol: Option<HeaderValue>,
+    /// Whether the reader takes fields behind the body.
+    pub(super) takes_trailers: bool,
+}
+
+impl Hop {
+    /// Takes it out of the headers. What `Connection` names goes as well, and the length of a body
+    /// that comes in chunks: the chunks are right (RFC 9112, section 6.3).
+    pub(super) fn take(headers: &mut HeaderMap) -> Hop {
+        let mut hop = Hop::default();
+        // Most messages have few of them: looking at each name is less than looking each up.
+        let there =
+            HOP_BY_HOP.map(|name| headers.keys().any(|there| *there == name).then_some(name));
+        if there.iter().all(Option::is_none) {
+            return hop;
+        }
+        hop.protocol = upgrade(headers);
+        hop.takes_trailers =
+            tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+        if headers.contains_key(TRANSFER_ENCODING) {
+            headers.remove(CONTENT_LENGTH);
+        }
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             .collect();
-        for name in named {
+        for name in there.into_iter().flatten().chain(named) {
             headers.remove(name);
         }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+        hop
     }
 }
 
-/// Returns whether the reader takes fields behind the body.
-pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
-    tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"))
-}
-
-/// Returns the protocol that the connection is to change to. HTTP/2 is none: a client that offers it
-/// this way, as Java's does, goes on with HTTP/1.1 where it is not taken.
-pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let protocol = headers.get(UPGRADE)?;
     let is_meant = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
     let is_http2 = tokens(headers, &UPGRADE).any(|token| token.eq_ignore_ascii_case("h2c"));
@@ -150,7 +161,8 @@ mod tests {
             ("set-cookie", "a"),
             ("set-cookie", "b"),
         ]);
-        strip(&mut headers);
+        let hop = Hop::take(&mut headers);
+        assert!(hop.protocol.is_none() && hop.takes_trailers);
         let mut left: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         left.sort_unstable();
         assert_eq!(
@@ -161,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_protocol_is_asked_for_by_two_headers() {
-        let asks = |fields: &[(&str, &str)]| upgrade(&map(fields)).is_some();
+        let asks = |fields: &[(&str, &str)]| Hop::take(&mut map(fields)).protocol.is_some();
         assert!(asks(&[
             ("connection", "keep-alive, Upgrade"),
             ("upgrade", "websocket")
@@ -171,8 +183,9 @@ mod tests {
             ("connection", "Upgrade, HTTP2-Settings"),
             ("upgrade", "h2c")
         ]));
-        assert!(takes_trailers(&map(&[("te", "gzip;q=0.5, Trailers")])));
-        assert!(!takes_trailers(&map(&[("te", "gzip")])));
+        let takes_trailers = |te| Hop::take(&mut map(&[("te", te)])).takes_trailers;
+        assert!(takes_trailers("gzip;q=0.5, Trailers"));
+        assert!(!takes_trailers("gzip"));
     }
 
     #[test]

@@ -7,16 +7,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use portclaim::{Notice, Registry};
@@ -201,8 +200,9 @@ async fn serve(
         logs_requests: args.log,
     });
     let open = accept_until(&mut signals, listeners, &proxy).await;
-    // A second signal ends what still runs.
-    let mut drained = pin!(timeout(args.drain_timeout, open.shutdown()));
+    // Each connection ends after the answer under way, and a second signal ends what still runs.
+    let _ = open.send(());
+    let mut drained = pin!(timeout(args.drain_timeout, open.closed()));
     tokio::select! {
         _ = &mut drained => {}
         () = signals.next() => {}
@@ -211,13 +211,13 @@ async fn serve(
     Ok(())
 }
 
-/// Takes connections until a signal comes; returns those that are open.
+/// Takes connections until a signal comes. Those that are open end by what it returns, which is closed when they have.
 async fn accept_until(
     signals: &mut Signals,
     listeners: Vec<TcpListener>,
     proxy: &Arc<Proxy>,
-) -> GracefulShutdown {
-    let open = GracefulShutdown::new();
+) -> watch::Sender<()> {
+    let open = watch::Sender::new(());
     let server = server();
     let (sender, mut streams) = mpsc::channel(64);
     for listener in listeners {
@@ -229,25 +229,38 @@ async fn accept_until(
             () = signals.next() => return open,
         };
         let Some(stream) = stream else { return open };
-        let proxy = Arc::clone(proxy);
-        let service = service_fn(move |request| {
-            let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
-        });
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        // Whoever breaks off knows it.
-        let connection = open.watch(connection.into_owned());
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        tokio::spawn(answer_all(
+            server.clone(),
+            stream,
+            Arc::clone(proxy),
+            open.subscribe(),
+        ));
     }
 }
 
+/// Answers what comes on a connection, until it ends or is told to.
+async fn answer_all(
+    server: http1::Builder,
+    stream: TcpStream,
+    proxy: Arc<Proxy>,
+    mut ending: watch::Receiver<()>,
+) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(proxy.answer(request).await) });
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection.with_upgrades());
+    tokio::select! {
+        biased;
+        // Whoever breaks off knows it.
+        _ = connection.as_mut() => return,
+        _ = ending.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
 /// HTTP/1.1, with headers written as they come.
-fn server() -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+fn server() -> http1::Builder {
+    let mut server = http1::Builder::new();
     server
-        .http1()
         .preserve_header_case(true)
         .auto_date_header(false)
         .timer(TokioTimer::new())
