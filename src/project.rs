@@ -279,13 +279,18 @@ fn key(project: &ProjectPath, service: &str) -> String {
 
 /// Returns `bytes` in lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = vec![0; 2 * bytes.len()];
+    write_hex(bytes, &mut text);
+    String::from_utf8(text).expect("digits are text")
+}
+
+/// Writes two digits for each byte.
+pub(crate) fn write_hex(bytes: &[u8], text: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (two, byte) in text.chunks_exact_mut(2).zip(bytes) {
         two[0] = DIGITS[usize::from(byte >> 4)];
         two[1] = DIGITS[usize::from(byte & 15)];
     }
-    String::from_utf8(text).expect("digits are text")
 }
 
 #[cfg(all(test, not(loom)))]

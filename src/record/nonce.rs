@@ -1,6 +1,6 @@
 //! What tells two claims of one port apart.
 
-use crate::project::hex;
+use crate::project::write_hex;
 
 /// Tells two claims of one port apart: random, 128 bits.
 ///
@@ -41,8 +41,10 @@ impl Nonce {
     }
 
     /// Returns it as it stands in the record.
-    pub(super) fn digits(self) -> String {
-        hex(&self.0)
+    pub(super) fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        write_hex(&self.0, &mut digits);
+        digits
     }
 
     pub(crate) fn from_hex(text: &str) -> Option<Nonce> {
@@ -77,7 +79,8 @@ fn draw(bytes: &mut [u8]) -> std::io::Result<()> {
 
 impl std::fmt::Display for Nonce {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.digits())
+        let digits = self.digits();
+        f.write_str(std::str::from_utf8(&digits).expect("digits are text"))
     }
 }
 
