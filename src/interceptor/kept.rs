@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::body::Through;
@@ -21,7 +22,11 @@ pub(super) enum Line {
 }
 
 /// All that are open to one target.
-pub(super) struct Kept(Mutex<Lines>);
+pub(super) struct Kept {
+    lines: Mutex<Lines>,
+    /// Something is there that is to be closed in time.
+    filled: Notify,
+}
 
 #[derive(Default)]
 struct Lines {
@@ -30,13 +35,25 @@ struct Lines {
     idle: Vec<(http1::SendRequest<Through>, Instant)>,
     /// The one of HTTP/2, and when it was last asked for.
     shared: Option<(http2::SendRequest<Through>, Instant)>,
-    /// Whether something is there that closes them in time.
-    is_watched: bool,
 }
 
 impl Kept {
+    /// Keeps nothing yet. What it will keep is closed in time, as long as the runtime runs.
     pub(super) fn new() -> Arc<Kept> {
-        Arc::new(Kept(Mutex::default()))
+        let kept = Arc::new(Kept {
+            lines: Mutex::default(),
+            filled: Notify::new(),
+        });
+        let watched = Arc::clone(&kept);
+        tokio::spawn(async move {
+            loop {
+                match watched.close_old() {
+                    Some(next) => sleep_until(next).await,
+                    None => watched.filled.notified().await,
+                }
+            }
+        });
+        kept
     }
 
     /// Returns a connection that takes a request now, as far as can be known here.
@@ -58,7 +75,7 @@ impl Kept {
     }
 
     /// Shares a new connection with all requests. If there is one by now, that is returned.
-    pub(super) fn share(self: &Arc<Self>, line: http2::SendRequest<Through>) -> Line {
+    pub(super) fn share(&self, line: http2::SendRequest<Through>) -> Line {
         let now = Instant::now();
         let mut lines = self.lock();
         match &mut lines.shared {
@@ -68,31 +85,17 @@ impl Kept {
             }
             shared => {
                 *shared = Some((line.clone(), now));
-                self.watch(&mut lines);
+                self.filled.notify_one();
                 Line::Http2(line)
             }
         }
     }
 
     /// Keeps a connection, if it waits for a request.
-    fn put(self: &Arc<Self>, line: http1::SendRequest<Through>) {
+    fn put(&self, line: http1::SendRequest<Through>) {
         if line.is_ready() {
-            let mut lines = self.lock();
-            lines.idle.push((line, Instant::now()));
-            self.watch(&mut lines);
-        }
-    }
-
-    /// Sees to it that connections are closed in time.
-    fn watch(self: &Arc<Self>, lines: &mut Lines) {
-        if !lines.is_watched {
-            lines.is_watched = true;
-            let kept = Arc::clone(self);
-            tokio::spawn(async move {
-                while let Some(next) = kept.close_old() {
-                    sleep_until(next).await;
-                }
-            });
+            self.lock().idle.push((line, Instant::now()));
+            self.filled.notify_one();
         }
     }
 
@@ -109,12 +112,11 @@ impl Kept {
             .map(|(_, since)| *since)
             .chain(shared)
             .min();
-        lines.is_watched = oldest.is_some();
         oldest.map(|oldest| oldest + KEPT)
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

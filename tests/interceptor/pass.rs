@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::harness::Test;
 use crate::proxy::Proxy;
-use crate::upstream::{Upstream, plain};
+use crate::upstream::{LONG, Upstream, plain};
 
 #[test]
 fn a_body_arrives_byte_for_byte() {
@@ -298,6 +298,27 @@ fn one_connection_serves_many_requests_on_one_connection() {
     assert_eq!(ports.len(), 20);
     ports.dedup();
     assert_eq!(ports.len(), 1, "{ports:?}");
+}
+
+#[test]
+fn a_connection_that_nobody_needs_is_closed() {
+    let test = Test::new();
+    let (sender, opened) = std::sync::mpsc::channel();
+    let upstream = Upstream::start(move |_, stream| {
+        let _ = sender.send(stream.try_clone().expect("a second handle"));
+        let _ = stream.write_all(plain("{}").as_bytes());
+    });
+    let proxy = Proxy::start(&test, "shop", &upstream, &[]);
+    // Twice: what closes them sleeps while there are none.
+    for _ in 0..2 {
+        proxy.get("/v1/models");
+        let stream = opened.recv_timeout(LONG).expect("a connection");
+        stream.set_read_timeout(Some(LONG)).expect("a limit");
+        let left = stream.peek(&mut [0]).expect("it is closed");
+        assert_eq!(left, 0, "nobody asked for more");
+        let next = opened.try_recv();
+        assert!(next.is_err(), "one request, one connection");
+    }
 }
 
 #[test]
