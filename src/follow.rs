@@ -17,7 +17,7 @@ use crate::repository::Repository;
 /// # use portclaim::{Followed, ProjectPath, Registry};
 /// let registry = Registry::open("/no-such-directory")?;
 /// let text = match registry.follow_git(&ProjectPath::resolve(".")?)? {
-/// ///     Followed::Moved { from, records } => format!("{} ports of {from}", records.len()),
+///     Followed::Moved { from, records } => format!("{} ports of {from}", records.len()),
 ///     Followed::Unsure(formers) => format!("it may have been one of {}", formers.len()),
 ///     _ => "it is new here".to_owned(),
 /// };

@@ -61,7 +61,7 @@ pub(super) fn run(
     }
     let claims = claim(settings, registry, &holders, wanted)?;
     if wanted.follow_git {
-        follow::after(&holders.project, &claims)?;
+        follow::after(&holders.project, &claims);
     }
     warn_of_terms(&claims, wanted);
     if settings.json {

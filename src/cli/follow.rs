@@ -5,7 +5,7 @@ use portclaim::{Claim, ErrorKind, Followed, Former, ProjectPath, Registry, Repos
 use super::claims::ports;
 use super::report::{Failure, warning};
 use super::target::Holders;
-use super::text::escape;
+use super::text::{escape, word};
 
 /// Gives the project the ports that it had elsewhere, if it lacks one of those that are asked for.
 pub(super) fn before(registry: &Registry, holders: &Holders) -> Result<(), Failure> {
@@ -17,6 +17,11 @@ pub(super) fn before(registry: &Registry, holders: &Holders) -> Result<(), Failu
         return Ok(());
     }
     let project = &holders.project;
+    if let Err(error) = Repository::of(project) {
+        return Err(Failure::from(error).hint(
+            "so it is not known whether it was moved here; portclaim allocate without --follow-git gives it ports of its own",
+        ));
+    }
     let followed = registry.follow_git(project).map_err(|error| {
         let is_taken = error.kind() == ErrorKind::HasAnother;
         let failure = Failure::from(error);
@@ -54,8 +59,8 @@ fn unsure(project: &ProjectPath, formers: &[Former]) -> Failure {
     };
     let hint = format!(
         "if it was moved: portclaim move {} {}; if not, portclaim allocate without --follow-git gives it ports of its own",
-        escape(old),
-        escape(project.as_str())
+        word(old),
+        word(project.as_str())
     );
     let place = |former: &Former| match &former.why {
         None => former.project.to_string(),
@@ -78,26 +83,37 @@ fn unsure(project: &ProjectPath, formers: &[Former]) -> Failure {
     Failure::no(&text).hint(&hint)
 }
 
-/// Warns where the project could not be followed the next time.
-pub(super) fn after(project: &ProjectPath, claims: &[Claim]) -> Result<(), Failure> {
-    let now = Repository::of(project)?;
-    let Some(now) = now else {
+/// Warns where the project could not be followed the next time. It has its ports, whatever is met here.
+pub(super) fn after(project: &ProjectPath, claims: &[Claim]) {
+    let name = escape(project.as_str());
+    let unknown = |text: &str| {
         warning(
-            &format!(
-                "{} is in no git repository that could be known again after a move",
-                escape(project.as_str())
-            ),
+            text,
             Some("portclaim move OLD NEW moves the ports of any project"),
         );
-        return Ok(());
+    };
+    let now = match Repository::of(project) {
+        Ok(Some(now)) => now,
+        Ok(None) => {
+            return unknown(&format!(
+                "{name} is in no git repository that could be known again after a move"
+            ));
+        }
+        Err(error) => {
+            let why = error
+                .io_error()
+                .map_or(String::new(), |why| format!(": {why}"));
+            let text =
+                format!("it cannot be told in which git repository {project} is: {error}{why}");
+            return unknown(&escape(&text));
+        }
     };
     let is_other = |claim: &&Claim| claim.record().repository() != Some(&now);
     if let Some(claim) = claims.iter().find(is_other) {
         let port = claim.port();
         warning(
             &format!(
-                "{} was not in this git repository when it was given port {port}: it is not known again after a move",
-                escape(project.as_str())
+                "{name} was not in this git repository when it was given port {port}: it is not known again after a move"
             ),
             Some(&format!(
                 "portclaim remove, and then portclaim allocate --port {port}, notes it; portclaim move OLD NEW \
@@ -105,5 +121,4 @@ pub(super) fn after(project: &ProjectPath, claims: &[Claim]) -> Result<(), Failu
             )),
         );
     }
-    Ok(())
 }

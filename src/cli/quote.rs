@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 
 use super::args::Format;
+use super::text::quoted;
 use super::variables::Variable;
 
 /// Returns the variables in a format, one statement each. (JSON is printed elsewhere: it is no
@@ -14,7 +15,7 @@ pub(super) fn statements(format: Format, variables: &[Variable]) -> String {
     for Variable { name, value } in variables {
         // Writing to a string does not fail.
         let _ = match format {
-            Format::Shell | Format::Json => writeln!(text, "export {name}={}", shell(value)),
+            Format::Shell | Format::Json => writeln!(text, "export {name}={}", quoted(value)),
             Format::Fish => writeln!(text, "set -gx {name} {}", fish(value)),
             Format::Powershell => writeln!(text, "$env:{name} = {}", powershell(value)),
             Format::Dotenv => writeln!(text, "{name}={}", dotenv(value)),
@@ -27,17 +28,12 @@ pub(super) fn statements(format: Format, variables: &[Variable]) -> String {
     text
 }
 
-/// Nothing is special between single quotes, but they themselves.
-fn shell(value: &str) -> String {
-    format!("'{}'", value.replace('\'', r"'\''"))
-}
-
-/// Likewise, and a backslash.
+/// Nothing is special between single quotes, but they themselves and a backslash.
 fn fish(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-/// Likewise, but it takes the typographic quotes for the plain one. Each is doubled.
+/// Only single quotes are, and it takes the typographic ones for the plain one. Each is doubled.
 fn powershell(value: &str) -> String {
     let mut quoted = String::from("'");
     for character in value.chars() {
@@ -96,7 +92,7 @@ mod tests {
         let hostile = "/a'b\"c$(x)`y`\\z;\n\u{2018}\u{2019}\u{201b}";
         for (quoted, expected) in [
             (
-                shell(hostile),
+                quoted(hostile),
                 "'/a'\\''b\"c$(x)`y`\\z;\n\u{2018}\u{2019}\u{201b}'",
             ),
             (

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use portclaim::{Error, ErrorKind, Notice};
 use serde::Serialize;
 
-use super::text::escape;
+use super::text::{escape, word};
 
 /// The version of every JSON shape. It rises when a field goes or changes its meaning.
 const JSON_VERSION: u32 = 1;
@@ -255,7 +255,7 @@ fn describe_entry(notice: &Notice) -> (String, Option<String>) {
             ),
             Some(format!(
                 "portclaim allocate {} gives it a new one",
-                escape(project.as_str())
+                word(project.as_str())
             )),
         ),
         Notice::Differs {

@@ -8,7 +8,7 @@ use super::global::Target;
 use super::report::{Failure, Outcome, print, tell_hint};
 use super::settings::Settings;
 use super::target::Holders;
-use super::text::{escape, lines};
+use super::text::{escape, lines, word};
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -78,7 +78,7 @@ pub(super) fn advice(
         Some((above, port)) => format!(
             "{} above it has port {port}: portclaim show {}",
             escape(above.as_str()),
-            escape(above.as_str())
+            word(above.as_str())
         ),
         None => "portclaim allocate gives it one".to_owned(),
     })

@@ -6,6 +6,12 @@ use camino::Utf8Path;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
+/// How a directory is opened that is only asked for a name: it need not be one that may be listed.
+#[cfg(target_os = "linux")]
+const SEARCH: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+const SEARCH: OFlags = OFlags::RDONLY;
+
 /// What is known of a path.
 #[derive(Debug)]
 pub(crate) enum Whereabouts {
@@ -27,7 +33,7 @@ pub(crate) fn look(path: &Utf8Path) -> Whereabouts {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Whereabouts::There;
     };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = match retry_on_intr(|| fs::open(parent.as_str(), flags, Mode::empty())) {
         Ok(parent) => parent,
         Err(rustix::io::Errno::NOENT) => return Whereabouts::ParentMissing,

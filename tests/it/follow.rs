@@ -1,11 +1,11 @@
 //! `portclaim allocate --follow-git`: a git repository that was moved, and nothing else, keeps its ports.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
 
 use serde_json::{Value, json};
 
-use crate::harness::{NOBODY, Said, Test};
+use crate::harness::{NOBODY, Said, Test, chmod};
 
 /// What follows the error where it is not sure.
 const UNSURE: &str = "if not, portclaim allocate without --follow-git gives it ports of its own";
@@ -76,7 +76,7 @@ impl Test {
             let bytes = fs::read(&path).expect("a record");
             let mut record: Value = serde_json::from_slice(&bytes).expect("JSON");
             change(&mut record["git"]);
-            fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+            chmod(&path, 0o600);
             fs::write(&path, format!("{record}\n")).expect("it is ours");
         }
     }
@@ -316,12 +316,31 @@ fn a_directory_that_may_be_there_still_keeps_its_ports() {
 }
 
 #[test]
+fn the_move_that_is_proposed_is_one_that_a_shell_reads() {
+    let test = Test::new();
+    test.repository("my work/shop");
+    test.project("my work/shop", test.port(0));
+    test.rename("my work", "it's");
+    let said = test
+        .args(["allocate", "it's/shop", "--follow-git"])
+        .any_stderr()
+        .code(1)
+        .run();
+    let (_, hint) = said.stderr.split_once("if it was moved: ").expect("a hint");
+    let (command, _) = hint.split_once("; if not").expect("a command");
+    let command = command.replace("[HOME]", test.home().to_str().expect("UTF-8"));
+    let script = command.replacen("portclaim", "\"$portclaim\"", 1);
+    test.shell(&script).any_stdout().run();
+    test.assert_shows("it's/shop", test.port(0));
+}
+
+#[test]
 fn a_directory_that_cannot_be_looked_for_keeps_its_ports() {
     let test = Test::new();
     if !test.admit(NOBODY, "an unreadable home") {
         return;
     }
-    fs::set_permissions(test.home(), Permissions::from_mode(0o777)).expect("it is ours");
+    chmod(test.home(), 0o777);
     test.repository("homes/a/shop");
     let allocate = |project: &str| {
         test.args(["allocate", project, "--follow-git"])
@@ -329,17 +348,51 @@ fn a_directory_that_cannot_be_looked_for_keeps_its_ports() {
     };
     allocate("homes/a/shop").any_stdout().run();
     test.rename("homes/a/shop", "homes/shop");
-    fs::set_permissions(test.path("homes/a"), Permissions::from_mode(0o700)).expect("it is ours");
+    chmod(&test.path("homes/a"), 0o700);
     allocate("homes/shop")
         .stderr_has("from [HOME]/homes/a/shop: it cannot be looked for: Permission denied")
         .stderr_has(UNSURE)
         .code(1)
         .run();
-    fs::set_permissions(test.path("homes/a"), Permissions::from_mode(0o755)).expect("it is ours");
+    // It need not be one that may be listed.
+    chmod(&test.path("homes/a"), 0o711);
     allocate("homes/shop")
         .stdout(format!("{}\n", test.port(0)))
         .stderr_has("was moved to [HOME]/homes/shop")
         .run();
+}
+
+#[test]
+fn a_project_that_cannot_be_looked_into_keeps_its_port_and_is_given_none_by_guessing() {
+    let test = Test::new();
+    if !test.admit(NOBODY, "a closed project") {
+        return;
+    }
+    chmod(test.home(), 0o777);
+    for project in ["shop", "blog"] {
+        test.repository(project);
+    }
+    let allocate = |args: &[&str]| test.args([&["allocate"], args].concat()).user(NOBODY);
+    let port = format!("{}\n", test.port(0));
+    allocate(&["shop"]).stdout(&port).run();
+    for project in ["shop", "blog"] {
+        chmod(&test.path(project), 0o700);
+    }
+    allocate(&["shop", "--follow-git"])
+        .stdout(&port)
+        .stderr(
+            "warning: it cannot be told in which git repository [HOME]/shop is: failed to inspect [HOME]/shop/.git: \
+             Permission denied (os error 13)\nhint: portclaim move OLD NEW moves the ports of any project\n",
+        )
+        .run();
+    allocate(&["blog", "--follow-git"])
+        .stderr(
+            "error: failed to inspect [HOME]/blog/.git\ncaused by: Permission denied (os error 13)\nhint: so it is not known \
+             whether it was moved here; portclaim allocate without --follow-git gives it ports of its own\n",
+        )
+        .code(2)
+        .run();
+    assert_eq!(test.records().len(), 2);
 }
 
 #[test]
