@@ -44,9 +44,12 @@ pub(super) fn run(settings: &Settings, registry: &Registry, yes: bool) -> Result
     }
     let text = match &reset.backup {
         Some(backup) => {
+            let ports = match reset.released.len() {
+                1 => "1 port".to_owned(),
+                count => format!("{count} ports"),
+            };
             format!(
-                "released {} ports; the old state is in {}\n",
-                reset.released.len(),
+                "released {ports}; the old state is in {}\n",
                 escape(backup.as_str())
             )
         }

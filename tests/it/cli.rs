@@ -487,6 +487,10 @@ fn reset_moves_the_old_state_to_a_numbered_backup() {
     );
     let kept = entries(&test.root().join("backups/1/ports"));
     assert_eq!(kept.len(), 2, "{kept:?}");
+    test.project("new", test.port(0));
+    test.args(["reset", "--yes"])
+        .stdout("released 1 port; the old state is in [HOME]/.config/litellm/backups/3\n")
+        .run();
 }
 
 #[test]
