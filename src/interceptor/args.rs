@@ -1,10 +1,12 @@
-//! What can be typed: types only, no behaviour.
+//! What can be typed.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use hyper::header::HeaderName;
 use portclaim::Port;
 
@@ -21,8 +23,7 @@ use super::target_url::TargetUrl;
     name = "portclaim-interceptor",
     version,
     max_term_width = 100,
-    after_help = AFTER_HELP,
-    args_conflicts_with_subcommands = true
+    after_help = AFTER_HELP
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -36,6 +37,24 @@ pub(super) struct Cli {
 
     #[command(flatten)]
     pub(super) serve: ServeArgs,
+}
+
+impl Cli {
+    /// Reads the command line. How it serves, it cannot be told beside a command: that would be passed over.
+    pub(super) fn read() -> Result<Cli, clap::Error> {
+        let mut command = Cli::command();
+        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        if let Some(name) = matches.subcommand_name() {
+            let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+            let mut args = command.get_arguments();
+            let lost = args.find(|arg| !arg.is_global_set() && is_typed(arg.get_id().as_str()));
+            if let Some(arg) = lost {
+                let text = format!("the argument '{arg}' cannot be used with '{name}'");
+                return Err(command.clone().error(ErrorKind::ArgumentConflict, text));
+            }
+        }
+        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -61,11 +80,11 @@ pub(super) enum Command {
 #[derive(Args)]
 pub(super) struct Whose {
     /// The project's directory [default: the current one]
-    #[arg(long, value_name = "PATH", value_parser = any_path())]
+    #[arg(long, global = true, value_name = "PATH", value_parser = any_path())]
     pub(super) project: Option<PathBuf>,
 
     /// A named service of the project [default: the unnamed one]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub(super) service: Option<String>,
 }
 
@@ -128,9 +147,6 @@ pub(super) struct ServeArgs {
 /// What `setup` is told.
 #[derive(Args)]
 pub(super) struct SetupArgs {
-    #[command(flatten)]
-    pub(super) whose: Whose,
-
     /// Write a profile for Junie CLI into the project: .junie/models/portclaim.json
     #[arg(long)]
     pub(super) junie: bool,

@@ -6,8 +6,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 mod admission;
 mod answer;
 mod args;
@@ -58,7 +56,7 @@ mod target;
 mod text;
 
 fn main() -> ExitCode {
-    let cli = match args::Cli::try_parse() {
+    let cli = match args::Cli::read() {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error),
     };

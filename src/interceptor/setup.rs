@@ -26,7 +26,7 @@ pub(super) fn run(cli: &Cli, args: &SetupArgs) -> Result<(), Failure> {
     let settings = Settings::resolve(&cli.global)?;
     let registry = settings.open()?;
     let is_known = warn_of_filesystem(&registry)?;
-    let holders = holders(&settings, &args.whose)?;
+    let holders = holders(&settings, &cli.whose)?;
     let requests = holders.requests(&settings, &registry, None)?;
     let claimed = registry.claim_all(&requests);
     if !is_known {

@@ -2,14 +2,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Call, Test};
+use crate::harness::{Call, Running, Test};
 use crate::message::Message;
 use crate::upstream::{LONG, Upstream};
 
@@ -19,7 +18,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portclaim-interceptor");
 /// An interceptor, which ends with this value.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    child: Child,
+    child: Running,
     said: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -33,7 +32,7 @@ impl Proxy {
 
     /// Starts this one.
     pub(crate) fn of(mut call: Call<'_>) -> Proxy {
-        let mut child = call.spawn();
+        let mut child = call.running();
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut first = String::new();
         while !first.starts_with("http://") {
@@ -62,7 +61,7 @@ impl Proxy {
 
     /// Starts one on this port whose standard error is read by nobody.
     pub(crate) fn unread(call: &mut Call<'_>, port: u16) -> Proxy {
-        let child = call.spawn();
+        let child = call.running();
         let end = Instant::now() + LONG;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < end, "it listens");
@@ -128,13 +127,6 @@ impl Proxy {
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Message {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -31,6 +31,31 @@ fn it_tells_what_to_enter_for_a_port_that_stays() {
 }
 
 #[test]
+fn what_goes_with_every_call_may_stand_in_front_and_how_it_serves_nowhere() {
+    let test = Test::new();
+    test.mkdir("shop");
+    let setup = |args: &[&str]| test.program(PROGRAM).with_args(args);
+    let project = test.path("shop");
+    let project = project.to_str().expect("UTF-8");
+    for args in [
+        ["--json", "--project", project, "setup"],
+        ["--project", project, "setup", "--json"],
+        ["setup", "--json", "--project", project],
+    ] {
+        let told = setup(&args).json();
+        assert_eq!(told["project"], "[HOME]/shop", "{args:?}");
+        assert_eq!(told["port"], test.port(0));
+    }
+    for (flag, value) in [("--target", "http://x"), ("--idle-timeout", "10m")] {
+        let refused = setup(&[flag, value, "setup"]).code(2);
+        let refused = refused.stderr_has(format!("the argument '{flag} <"));
+        refused.stderr_has("cannot be used with 'setup'").run();
+        setup(&["setup", flag, value]).code(2).any_stderr().run();
+    }
+    setup(&["--log", "setup"]).code(2).any_stderr().run();
+}
+
+#[test]
 fn a_profile_for_junie_is_written_and_kept() {
     let test = Test::new();
     test.mkdir("shop");

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::harness::Test;
+use crate::harness::{Call, Running, Test};
 use crate::message::Message;
 use crate::proxy::{PROGRAM, Proxy, call};
 use crate::upstream::{Upstream, plain};
@@ -48,7 +48,7 @@ fn what_it_says_for_programs_is_json() {
     let upstream = Upstream::says(plain("{}"));
     test.mkdir("shop");
     let mut serving = call(&test, "shop", &upstream.url("")).with_args(["--json"]);
-    let mut child = serving.spawn();
+    let mut child = serving.running();
     let mut told = String::new();
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
     while !told.ends_with("}\n") {
@@ -64,8 +64,6 @@ fn what_it_says_for_programs_is_json() {
     let again = again.json();
     assert_eq!(again["event"], "running");
     assert_eq!(again["pid"], child.id());
-    child.kill().expect("it is ours");
-    child.wait().expect("it is ours");
 }
 
 #[test]
@@ -130,7 +128,7 @@ fn of_many_at_once_one_serves() {
     let mut calls: Vec<_> = (0..MANY)
         .map(|_| call(&test, "shop", &upstream.url("")))
         .collect();
-    let mut children: Vec<_> = calls.iter_mut().map(crate::harness::Call::spawn).collect();
+    let mut children: Vec<_> = calls.iter_mut().map(Call::running).collect();
     let mut serving = Vec::new();
     let mut done = 0;
     let end = std::time::Instant::now() + crate::upstream::LONG;
@@ -155,9 +153,6 @@ fn of_many_at_once_one_serves() {
     let port: u16 = port.trim().parse().expect("a port");
     let stream = std::net::TcpStream::connect(("127.0.0.1", port));
     assert!(stream.is_ok(), "and listens");
-    let one = &mut children[serving[0]];
-    one.kill().expect("it is ours");
-    one.wait().expect("it is ours");
 }
 
 #[test]
@@ -197,7 +192,7 @@ fn another_program_of_the_project_is_told_of() {
     let test = Test::of_projects(&["shop"]);
     let mut run = test.args(["run", "--project", "shop", "--", "sleep", "60"]);
     run = run.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    let mut sleeping = run.spawn();
+    let _sleeping = run.running();
     // It says so in this file.
     let end = std::time::Instant::now() + crate::upstream::LONG;
     let running = test.root().join("running").join(test.port(0).to_string());
@@ -207,8 +202,6 @@ fn another_program_of_the_project_is_told_of() {
     }
     let refused = call(&test, "shop", "http://127.0.0.1:1").code(1);
     refused.stderr_has("runs already, on port ").run();
-    sleeping.kill().expect("it is ours");
-    sleeping.wait().expect("it is ours");
 }
 
 #[test]
@@ -268,7 +261,7 @@ fn a_socket_that_other_machines_reach_is_warned_of() {
     let open = TcpListener::bind("0.0.0.0:0").expect("a port is free");
     let address = open.local_addr().expect("it has one");
     let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$program\" 3<&0 </dev/null";
-    let mut child = Command::new("/bin/sh")
+    let child = Command::new("/bin/sh")
         .args(["-euc", script])
         .env_clear()
         .envs([
@@ -278,8 +271,8 @@ fn a_socket_that_other_machines_reach_is_warned_of() {
         .current_dir(test.path("shop"))
         .stdin(std::os::fd::OwnedFd::from(open))
         .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+        .spawn();
+    let mut child = Running(child.expect("it starts"));
     let said = BufReader::new(child.stderr.take().expect("it is piped"));
     let mut said = said.lines().map(|line| line.expect("it is text"));
     let warned = format!("warning: other machines can reach {address}, ");
@@ -288,8 +281,6 @@ fn a_socket_that_other_machines_reach_is_warned_of() {
         .by_ref()
         .take_while(|line| !line.starts_with("http://"));
     assert!(before.any(|line| line.starts_with(&warned)));
-    child.kill().expect("it is ours");
-    child.wait().expect("it is ours");
 }
 
 #[test]

@@ -4,25 +4,15 @@
 
 use std::fmt::Write;
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::harness::{Test, skip};
+use crate::harness::{Running, Test, skip};
 use crate::proxy::{Proxy, call};
 use crate::upstream::LONG;
 
-/// An nginx, which ends with this value.
-struct Nginx(Child);
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts one on these ports, the first with HTTP/2; `None` where nginx or openssl are not to be had.
-fn nginx(test: &Test, ports: [u16; 2]) -> Option<Nginx> {
+/// Starts nginx on these ports, the first with HTTP/2; `None` where nginx or openssl are not to be had.
+fn nginx(test: &Test, ports: [u16; 2]) -> Option<Running> {
     for (program, version) in [("nginx", "-v"), ("openssl", "version")] {
         let mut command = Command::new(program);
         command
@@ -82,7 +72,7 @@ fn nginx(test: &Test, ports: [u16; 2]) -> Option<Nginx> {
         .arg(&config)
         .args(["-e", "stderr"])
         .spawn();
-    let nginx = Nginx(child.expect("it can be started"));
+    let nginx = Running(child.expect("it can be started"));
     let end = Instant::now() + LONG;
     while TcpStream::connect(("127.0.0.1", ports[1])).is_err() {
         assert!(Instant::now() < end, "nginx does not listen");

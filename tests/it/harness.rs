@@ -7,6 +7,7 @@ use std::fs::{self, Permissions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write as _;
 use std::net::UdpSocket;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -496,6 +497,12 @@ impl<'a> Call<'a> {
             .unwrap_or_else(|error| panic!("{:?}: {error}", self.command))
     }
 
+    /// The same; it ends with the value.
+    #[track_caller]
+    pub(crate) fn running(&mut self) -> Running {
+        Running(self.spawn())
+    }
+
     fn difference(&self, said: &Said) -> String {
         let mut text = String::from("something else was said than expected\n");
         let code = said
@@ -509,6 +516,31 @@ impl<'a> Call<'a> {
         let _ = writeln!(text, "=== stderr\n{}", said.stderr);
         let _ = writeln!(text, "=== expected\n{}", self.stderr);
         text
+    }
+}
+
+/// A child that is killed with this value, also where the test fails.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -17,12 +17,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use portclaim::{Port, PortRange};
 
+use crate::harness::Running;
 use crate::scene::PROGRAM;
 
 /// How the home directory is called in the README.
@@ -173,7 +174,7 @@ fn pieces(line: &str) -> Vec<Piece<'_>> {
 
 /// A shell that is told one command after the other.
 struct Shell {
-    child: Child,
+    _child: Running,
     commands: ChildStdin,
     lines: Receiver<String>,
 }
@@ -184,7 +185,7 @@ impl Shell {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut paths = vec![program.to_owned()];
         paths.extend(std::env::split_paths(&path));
-        let mut child = Command::new("/bin/sh")
+        let child = Command::new("/bin/sh")
             .env_clear()
             .env("HOME", home)
             .env("PATH", std::env::join_paths(paths).expect("a search path"))
@@ -192,8 +193,8 @@ impl Shell {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
-            .spawn()
-            .expect("a shell");
+            .spawn();
+        let mut child = Running(child.expect("a shell"));
         let commands = child.stdin.take().expect("it is piped");
         let printed = BufReader::new(child.stdout.take().expect("it is piped"));
         let (sender, lines) = channel();
@@ -206,7 +207,7 @@ impl Shell {
             }
         });
         Shell {
-            child,
+            _child: child,
             commands,
             lines,
         }
@@ -232,13 +233,6 @@ impl Shell {
             }
             lines.push(line);
         }
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -8,7 +8,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+
+use crate::harness::Running;
 
 /// The port to listen on; set in the server alone.
 pub(crate) const PORT: &str = "PORTCLAIM_TEST_SERVER";
@@ -27,7 +29,7 @@ pub(crate) const HANDED_THIS: &str = "server::serves_the_socket_that_it_was_hand
 
 /// A server, which ends with this value.
 pub(crate) struct Server {
-    child: Child,
+    child: Running,
 }
 
 impl Server {
@@ -64,18 +66,17 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
-        Server::listening(child.expect("this program can be started"))
+        Server::listening(Running(child.expect("this program can be started")))
     }
 
     /// Waits until a child that has been started as a server listens.
-    pub(crate) fn listening(mut child: Child) -> Server {
+    pub(crate) fn listening(mut child: Running) -> Server {
         let said = child.stderr.take().expect("it is piped");
         let mut line = String::new();
         let read = BufReader::new(said).read_line(&mut line);
-        let server = Server { child };
         read.expect("it can be read");
         assert_eq!(line, "listening\n");
-        server
+        Server { child }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -86,13 +87,6 @@ impl Server {
     pub(crate) fn command_name(&self) -> String {
         let name = fs::read_to_string(format!("/proc/{}/comm", self.pid()));
         name.expect("Linux has it").trim_end().to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use portclaim::{ErrorKind, Holder, ProjectPath, Registry, Request};
 use serde_json::json;
 
-use crate::harness::Test;
+use crate::harness::{Running, Test};
 use crate::scene::Scene;
 
 /// Dates a claim back, as if so long had gone by.
@@ -25,14 +25,9 @@ fn let_pass(test: &Test, port: u16, time: Duration) {
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-fn process() -> Child {
+fn process() -> Running {
     let child = Command::new("sleep").arg("1000").spawn();
-    child.expect("it can be started")
-}
-
-fn end(mut child: Child) {
-    child.kill().expect("it is this process's");
-    child.wait().expect("it ends");
+    Running(child.expect("it can be started"))
 }
 
 fn row(test: &Test, service: &str) -> serde_json::Value {
@@ -199,7 +194,7 @@ fn a_port_lives_as_long_as_its_process() {
     allocate(&pid);
     assert_eq!(row(&test, "")["owner"], json!(first.id()));
     test.args(["allocate", "other"]).any_stderr().code(1).run();
-    end(first);
+    drop(first);
     // The next process of the same project takes it over.
     let second = process();
     allocate(&second.id().to_string());
@@ -209,9 +204,9 @@ fn a_port_lives_as_long_as_its_process() {
     let third = process();
     allocate(&third.id().to_string());
     assert_eq!(row(&test, "")["owner"], json!(second.id()));
-    end(third);
+    drop(third);
     let server = TcpListener::bind(("127.0.0.1", test.port(0))).expect("it is free");
-    end(second);
+    drop(second);
     test.args(["allocate", "other"]).any_stderr().code(1).run();
     drop(server);
     test.args(["allocate", "other"])
@@ -287,10 +282,7 @@ fn times_and_processes_that_cannot_be_are_refused() {
             .code(2)
             .run();
     }
-    let mut child = process();
-    let pid = child.id().to_string();
-    child.kill().expect("it is this process's");
-    child.wait().expect("it ends");
+    let pid = process().id().to_string();
     test.args(["allocate", "shop", "--owner-pid", &pid])
         .stderr_has(format!("process {pid} cannot own a port"))
         .code(2)

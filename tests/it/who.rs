@@ -346,7 +346,7 @@ fn a_path_in_another_mount_namespace_is_not_taken_for_one_of_here() {
         let mut call = call
             .env("server", program)
             .env(server::PORT, test.port(0).to_string());
-        let _server = Server::listening(call.spawn());
+        let _server = Server::listening(call.running());
         let json = assert_agree(&test, agree.clone());
         let directory = agree.is_boolean().then_some("[HOME]/shop");
         assert_eq!(
