@@ -32,30 +32,13 @@ mkdir -p "$kept"
 kept=$(cd "$kept" && pwd)
 log=$kept/install.log
 : >"$log"
-work=$(mktemp -d)
+# shellcheck source=benches/common/processes.sh
+. benches/common/processes.sh
+# shellcheck source=benches/common/tables.sh
+. benches/common/tables.sh
 results=$work/results
-started=()
 names=()
-versions=()
-skipped=()
 declare -A ports pids
-
-clean_up() {
-    local pid
-    for pid in "${started[@]}"; do
-        if kill "$pid" 2>/dev/null; then
-            wait "$pid" 2>/dev/null || true
-        fi
-    done
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
-
-skip() { # NAME REASON
-    echo "SKIPPED: $1: $2" >&2
-    skipped+=("$1 ($2)")
-}
 
 provide() { # COMMAND PACKAGE
     command -v "$1" >/dev/null && return
@@ -87,21 +70,7 @@ fi
 # A stream takes two descriptors of a proxy.
 ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 
-mkdir "$work/home" "$work/project" "$work/ports"
-clean=(env -i "PATH=$PATH" "HOME=$work/home")
-
-# Waits until a program says something, and prints that; fails where the program has ended.
-said() { # NAME PID PATTERN
-    local left
-    for ((left = 600; left > 0; left--)); do
-        grep -sohEm 1 "$3" "$work/$1.out" && return
-        kill -0 "$2" 2>/dev/null || break
-        sleep 0.1
-    done
-    echo "$1 did not say $3:" >&2
-    tail -n 20 "$work/$1.err" >&2
-    return 1
-}
+mkdir "$work/project" "$work/ports"
 
 listens() { (: >"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -122,7 +91,6 @@ join_in() { # NAME PORT PID
 }
 
 "${clean[@]}" "${on_rest[@]}" "$bench" serve >"$work/server.out" 2>"$work/server.err" &
-started+=($!)
 server=$(said server $! '^[0-9]+$')
 names+=('no proxy')
 ports['no proxy']=$server
@@ -165,7 +133,6 @@ http {
 }
 CONF
     "${on_proxy[@]}" nginx -p "$work/$1/" -c nginx.conf 2>"$work/$1.err" &
-    started+=($!)
     join_in "$1" "$2" $!
 }
 
@@ -180,7 +147,6 @@ fi
 
 (cd "$work/project" && exec "${clean[@]}" "${on_proxy[@]}" "$release/portclaim-interceptor" --json \
     --target "http://127.0.0.1:$server") >"$work/portclaim-interceptor.out" 2>"$work/portclaim-interceptor.err" &
-started+=($!)
 url=$(said portclaim-interceptor $! 'http://127[^"]*:[0-9]+')
 join_in portclaim-interceptor "${url##*:}" $!
 
@@ -191,9 +157,8 @@ if [ -x "$kept/python/bin/uvicorn" ] ||
     for package in fastapi httpx uvicorn; do
         versions+=("$package $("$python" -m pip show "$package" 2>/dev/null | sed -n 's/^Version: //p')")
     done
-    "${clean[@]}" PYTHONDONTWRITEBYTECODE=1 "${on_proxy[@]}" "$python" "$here/proxy.py" "${free[2]}" \
+    "${clean[@]}" "${on_proxy[@]}" "$python" "$here/proxy.py" "${free[2]}" \
         "http://127.0.0.1:$server" >"$work/python.out" 2>"$work/python.err" &
-    started+=($!)
     join_in python "${free[2]}" $!
 else
     skip python "$(grep -i error "$log" | tail -n 1 | cut -c 1-120)"
@@ -265,7 +230,6 @@ measure_memory() { # NAME
     mkfifo "$work/hold.in"
     "${on_rest[@]}" "$bench" hold "${ports[$1]}" "$STREAMS" <"$work/hold.in" >"$work/hold.out" 2>"$work/hold.err" &
     pid=$!
-    started+=("$pid")
     exec 9>"$work/hold.in"
     if said hold "$pid" open >/dev/null; then
         keep "$1" memory-open "$(memory "$1")"
@@ -277,7 +241,6 @@ measure_memory() { # NAME
     rm "$work/hold.in"
 }
 
-loaded() { cut -d ' ' -f 1 /proc/loadavg 2>/dev/null || uptime | sed 's/.*load average[s]*: *//'; }
 load_before=$(loaded)
 for name in "${names[@]}"; do load "$name" "$AT_ONCE" 1 >/dev/null; done
 for ((round = 1; round <= rounds; round++)); do
@@ -308,20 +271,12 @@ ratio() { # NAME OTHER
     [ -n "${ports[$2]-}" ] || { echo - && return; }
     awk "BEGIN { printf \"%.2f ×\", $(middle "$1" rate) / $(middle "$2" rate) }"
 }
-join() { local IFS=,; echo "$*" | sed 's/,/, /g'; }
-machine() {
-    local model
-    model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)
-    echo "$(getconf _NPROCESSORS_ONLN) cores (${model:-$(uname -m)}), $(uname -sr)"
-}
 
 tables=$kept/tables.md
 {
     echo "Measured on $(date -u +%F) by \`benches/interceptor.sh\`, $rounds rounds of $seconds s:" \
         "$(machine), load $load_before at the start and $(loaded) at the end. $pinning"
-    echo "Beside portclaim: $(join "${versions[@]-nothing}")."
-    [ ${#skipped[@]} = 0 ] || echo "Not to be had: $(join "${skipped[@]}")."
-    echo
+    beside
     echo "Small JSON. Latencies are milliseconds, the median and what 99 of 100 stay below:"
     echo
     echo "| | a second, $AT_ONCE at once | beside nginx, keepalive | beside python | processor, µs each | $AT_ONCE at once, ms | one at a time, ms | added to no proxy, ms |"
@@ -349,20 +304,4 @@ tables=$kept/tables.md
     done
 } >"$tables"
 cat "$tables"
-
-# The text between the two comments is replaced.
-for mark in begin end; do
-    if ! grep -qx "<!-- interceptor: $mark -->" BENCHMARKS.md; then
-        echo "BENCHMARKS.md has no line <!-- interceptor: $mark -->; the tables are in $tables" >&2
-        exit 1
-    fi
-done
-awk -v tables="$tables" '
-    $0 == "<!-- interceptor: end -->" { inside = 0 }
-    !inside { print }
-    $0 == "<!-- interceptor: begin -->" {
-        inside = 1
-        while ((getline line < tables) > 0) print line
-    }
-' BENCHMARKS.md >"$kept/BENCHMARKS.md"
-cat "$kept/BENCHMARKS.md" >BENCHMARKS.md
+put interceptor "$tables"

@@ -46,7 +46,7 @@ fn main() {
     let root = temporary();
     faults_are_counted(&root.path().join("planted"));
     let runs = setting("PORTCLAIM_BENCH_RUNS").unwrap_or(40);
-    let tools = installed();
+    let tools = installed_tools(&process::installed(root.path()));
     let more = setting("PORTCLAIM_BENCH_CLAIMS");
 
     let mut columns = Vec::new();
@@ -89,9 +89,14 @@ fn setting(name: &str) -> Option<usize> {
 }
 
 /// portclaim, and those that lie where `benches/peers.sh` puts them.
-fn installed() -> Vec<Box<dyn Tool>> {
-    let mut tools: Vec<Box<dyn Tool>> =
-        vec![Box::new(Portclaim("show")), Box::new(Portclaim("allocate"))];
+fn installed_tools(portclaim: &Path) -> Vec<Box<dyn Tool>> {
+    let verb = |verb| -> Box<dyn Tool> {
+        Box::new(Portclaim {
+            program: portclaim.to_owned(),
+            verb,
+        })
+    };
+    let mut tools = vec![verb("show"), verb("allocate")];
     let Some(peers) = std::env::var_os("PORTCLAIM_BENCH_PEERS").map(PathBuf::from) else {
         eprintln!("SKIPPED: other tools; benches/peers.sh installs them and says where they are");
         return tools;

@@ -15,13 +15,8 @@ mkdir -p "$target/peers"
 peers=$(cd "$target/peers" && pwd)
 log=$peers/install.log
 : >"$log"
-versions=()
-skipped=()
-
-skip() { # NAME REASON
-    echo "SKIPPED: $1: $2" >&2
-    skipped+=("$1 ($2)")
-}
+# shellcheck source=benches/common/tables.sh
+. benches/common/tables.sh
 
 have() { # NAME COMMAND...: whether the commands are here that NAME needs
     local name=$1 command
@@ -69,38 +64,14 @@ have port-for python3 && python port-for port-for
 have portpicker python3 && python portpicker portserver.py
 have get-port-cli npm node && node get-port-cli get-port
 
-join() { local IFS=,; echo "$*" | sed 's/,/, /g'; }
-
-machine() {
-    local model filesystem
-    model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)
-    filesystem=$(df --output=fstype "${PORTCLAIM_BENCH_DIR:-$target}" 2>/dev/null | tail -n 1)
-    echo "$(getconf _NPROCESSORS_ONLN) cores (${model:-$(uname -m)}), $(uname -sr)," \
-        "${filesystem:-an unknown file system}, load $(uptime | sed 's/.*load average[s]*: *//') at the start"
-}
+filesystem=$(df --output=fstype "${PORTCLAIM_BENCH_DIR:-$target}" 2>/dev/null | tail -n 1)
+load_before=$(loaded)
 
 tables=$peers/tables.md
 {
-    echo "Measured on $(date -u +%F) by \`benches/peers.sh\`, ${PORTCLAIM_BENCH_RUNS:-40} runs: $(machine)."
-    echo "Beside portclaim: $(join "${versions[@]-nothing}")."
-    [ ${#skipped[@]} = 0 ] || echo "Not to be had: $(join "${skipped[@]}")."
-    echo
+    echo "Measured on $(date -u +%F) by \`benches/peers.sh\`, ${PORTCLAIM_BENCH_RUNS:-40} runs: $(machine)," \
+        "${filesystem:-an unknown file system}, load $load_before at the start."
+    beside
     PORTCLAIM_BENCH_PEERS=$peers cargo bench --bench peers
 } >"$tables"
-
-# The text between the two comments is replaced.
-for mark in begin end; do
-    if ! grep -qx "<!-- peers: $mark -->" BENCHMARKS.md; then
-        echo "BENCHMARKS.md has no line <!-- peers: $mark -->; the tables are in $tables" >&2
-        exit 1
-    fi
-done
-awk -v tables="$tables" '
-    $0 == "<!-- peers: end -->" { inside = 0 }
-    !inside { print }
-    $0 == "<!-- peers: begin -->" {
-        inside = 1
-        while ((getline line < tables) > 0) print line
-    }
-' BENCHMARKS.md >"$peers/BENCHMARKS.md"
-cat "$peers/BENCHMARKS.md" >BENCHMARKS.md
+put peers "$tables"

@@ -7,9 +7,7 @@
 //! ```
 //!
 //! The commands of one comparison take turns, so that a machine which changes its speed
-//! changes it for all of them; medians and ratios are printed. All are started by their full
-//! path, from files that were copied to their place as installing does: a file that the linker
-//! wrote lies in smaller pieces in the page cache, and takes more page faults to start.
+//! changes it for all of them; medians and ratios are printed. All are started by their full path.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -17,7 +15,7 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 mod common;
@@ -25,21 +23,21 @@ mod common;
 mod process;
 
 use common::{median, millis, temporary, timed};
-use process::quiet;
+use process::{found, installed, quiet};
 
 /// Runs of each command that count.
 const RUNS: usize = 400;
 /// Processes that start at once.
 const BURST: usize = 256;
-/// How often a burst is started.
+/// How often a burst is started, of each of these by turns.
 const BURSTS: usize = 5;
+const TOOLS: [&str; 2] = ["portclaim", "trop"];
 
 type Prepare<'a> = Box<dyn FnMut(usize) -> Command + 'a>;
 
 fn main() {
     let root = temporary();
-    let portclaim = root.path().join("portclaim");
-    std::fs::copy(env!("CARGO_BIN_EXE_portclaim"), &portclaim).expect("copies");
+    let portclaim = installed(root.path());
     let nothing = found("true");
     let trop = std::env::var_os("PORTCLAIM_BENCH_TROP").map(PathBuf::from);
 
@@ -47,9 +45,7 @@ fn main() {
         let home = home(root.path(), &format!("warm-{claims}"));
         fill(&portclaim, &home, claims);
         let project = project(&home, "warm");
-        ours(&portclaim, &home, "allocate", &project)
-            .status()
-            .expect("runs");
+        must_run(ours(&portclaim, &home, "allocate", &project));
         let mut commands: Vec<(&str, Prepare<'_>)> = vec![
             ("true", Box::new(|_| Command::new(&nothing))),
             (
@@ -62,7 +58,7 @@ fn main() {
             ),
         ];
         if let Some(trop) = &trop {
-            theirs(trop, &home, &project).status().expect("runs");
+            must_run(theirs(trop, &home, &project));
             commands.push(("trop reserve", Box::new(|_| theirs(trop, &home, &project))));
         }
         compare(
@@ -86,9 +82,11 @@ fn main() {
         ];
         if let Some(trop) = &trop {
             for run in 0..claims {
-                theirs(trop, &home, &project(&home, &format!("filled-{run}")))
-                    .status()
-                    .expect("runs");
+                must_run(theirs(
+                    trop,
+                    &home,
+                    &project(&home, &format!("filled-{run}")),
+                ));
             }
             commands.push((
                 "trop reserve",
@@ -101,41 +99,35 @@ fn main() {
         );
     }
 
-    for tool in ["portclaim", "trop"] {
-        let mut times = Vec::new();
-        let mut failures = 0;
-        for burst in 0..BURSTS {
+    let mut times = [Vec::new(), Vec::new()];
+    let mut failures = [0; 2];
+    for burst in 0..BURSTS {
+        for (at, tool) in TOOLS.iter().enumerate() {
             let home = home(root.path(), &format!("burst-{tool}-{burst}"));
             let projects: Vec<PathBuf> = (0..BURST)
                 .map(|number| project(&home, &number.to_string()))
                 .collect();
-            let mut commands: Vec<Command> = match (tool, &trop) {
-                ("portclaim", _) => projects
-                    .iter()
-                    .map(|path| ours(&portclaim, &home, "allocate", path))
-                    .collect(),
-                (_, Some(trop)) => projects
-                    .iter()
-                    .map(|path| theirs(trop, &home, path))
-                    .collect(),
-                (_, None) => continue,
+            let ask = |path: &PathBuf| match (at, &trop) {
+                (0, _) => Some(ours(&portclaim, &home, "allocate", path)),
+                (_, trop) => Some(theirs(trop.as_ref()?, &home, path)),
             };
-            times.push(timed(|| {
-                let children: Vec<_> = commands
-                    .iter_mut()
-                    .map(|command| command.spawn().expect("starts"))
-                    .collect();
-                failures += children
-                    .into_iter()
-                    .filter_map(|mut child| child.wait().ok())
-                    .filter(|status| !status.success())
-                    .count();
+            let Some(mut commands) = projects.iter().map(ask).collect::<Option<Vec<_>>>() else {
+                continue;
+            };
+            times[at].push(timed(|| {
+                let start = |command: &mut Command| command.spawn().expect("starts");
+                let children: Vec<Child> = commands.iter_mut().map(start).collect();
+                for mut child in children {
+                    failures[at] += usize::from(!child.wait().expect("ends").success());
+                }
             }));
         }
+    }
+    for ((tool, times), failures) in TOOLS.iter().zip(&mut times).zip(failures) {
         if !times.is_empty() {
             println!(
                 "{BURST} processes at once, {tool:10} median {:>9.1} ms, {failures} of {} failed",
-                millis(median(&mut times)),
+                millis(median(times)),
                 BURST * BURSTS
             );
         }
@@ -167,13 +159,10 @@ fn run_commands(binary: &Path, floor: &Path, home: &Path, directory: &Path, clai
     );
 }
 
-/// Where the search path has `program`.
-fn found(program: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").expect("a search path");
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|candidate| candidate.is_file())
-        .expect("there is one")
+/// What is prepared is there, or nothing is measured.
+fn must_run(mut command: Command) {
+    let status = command.status().expect("runs");
+    assert!(status.success(), "{command:?}");
 }
 
 fn home(root: &Path, name: &str) -> PathBuf {
@@ -191,9 +180,7 @@ fn project(home: &Path, name: &str) -> PathBuf {
 fn fill(portclaim: &Path, home: &Path, claims: usize) {
     for number in 0..claims {
         let path = home.join("projects").join(format!("filled-{number}"));
-        ours(portclaim, home, "allocate", &path)
-            .status()
-            .expect("runs");
+        must_run(ours(portclaim, home, "allocate", &path));
     }
 }
 
@@ -221,9 +208,9 @@ fn compare(title: &str, mut commands: Vec<(&str, Prepare<'_>)>) {
     for run in 0..RUNS {
         for ((_, prepare), times) in commands.iter_mut().zip(&mut times) {
             let mut command = quiet(prepare(run));
-            times.push(timed(|| {
-                command.status().expect("runs");
-            }));
+            let mut status = None;
+            times.push(timed(|| status = Some(command.status().expect("runs"))));
+            assert!(status.is_some_and(|status| status.success()), "{command:?}");
         }
     }
     println!("{title}");

@@ -21,7 +21,7 @@ mod common;
 mod process;
 
 use common::{median, millis, temporary, timed};
-use process::quiet;
+use process::{found, installed, quiet};
 
 /// Runs of each command that count.
 const RUNS: usize = 100;
@@ -30,14 +30,16 @@ const CLAIMS: [usize; 4] = [0, 1_000, 10_000, 60_000];
 
 fn main() {
     let root = temporary();
+    let portclaim = installed(root.path());
+    let nothing = found("true");
     let homes: Vec<Home> = CLAIMS
         .iter()
-        .map(|&claims| Home::filled(root.path(), claims))
+        .map(|&claims| Home::filled(root.path(), claims, &portclaim))
         .collect();
     let mut times: Vec<[Vec<Duration>; 2]> = homes.iter().map(|_| Default::default()).collect();
     let mut floor = Vec::new();
     for run in 0..RUNS {
-        floor.push(run_timed(&mut quiet(Command::new("true"))));
+        floor.push(run_timed(&mut quiet(Command::new(&nothing))));
         for (home, [show, allocate]) in homes.iter().zip(&mut times) {
             show.push(run_timed(&mut home.command("show", "/bench/warm")));
             let new = format!("/bench/new/{run}");
@@ -62,12 +64,13 @@ fn main() {
 }
 
 /// A registry of its own.
-struct Home {
+struct Home<'a> {
+    portclaim: &'a Path,
     registry: PathBuf,
 }
 
-impl Home {
-    fn filled(root: &Path, claims: usize) -> Home {
+impl<'a> Home<'a> {
+    fn filled(root: &Path, claims: usize, portclaim: &'a Path) -> Home<'a> {
         let path = root.join(claims.to_string());
         let registry = Registry::options()
             .range(RANGE.parse::<PortRange>().expect("a range"))
@@ -82,6 +85,7 @@ impl Home {
         }
         registry.refresh_index().expect("an index");
         let home = Home {
+            portclaim,
             registry: path.join("port_registry.json"),
         };
         // Sealed once, as a project's commit is that was claimed durably.
@@ -95,7 +99,7 @@ impl Home {
     }
 
     fn command(&self, verb: &str, project: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portclaim"));
+        let mut command = Command::new(self.portclaim);
         let (first, last) = RANGE.split_once('-').expect("a range");
         command
             .args([verb, project, "--registry"])

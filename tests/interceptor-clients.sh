@@ -27,38 +27,23 @@ case "${1-}" in
     ;;
 esac
 
-# The longest until something that was started says where it listens, seconds. LiteLLM takes its time.
-START_LIMIT=120
+# shellcheck source=benches/common/processes.sh
+. benches/common/processes.sh
+clean+=(NO_PROXY='*')
 
-work=
-started=()
-
-skip() {
+skip_all() {
     printf 'SKIPPED: %s\n' "$1"
     exit 0
 }
 
-clean_up() {
-    local pid
-    for pid in "${started[@]}"; do
-        if kill "$pid" 2>/dev/null; then
-            wait "$pid" 2>/dev/null || true
-        fi
-    done
-    [ -z "$work" ] || rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
-work=$(mktemp -d)
-
-command -v python3 >/dev/null || skip 'there is no python3'
+command -v python3 >/dev/null || skip_all 'there is no python3'
 venv=${INTERCEPTOR_CLIENTS_VENV:-$work/venv}
 python=$venv/bin/python
 [ -x "$python" ] || python3 -m venv "$venv" >"$work/install.log" 2>&1 ||
-    skip "python3 makes no virtual environment: $(tail -n 1 "$work/install.log")"
+    skip_all "python3 makes no virtual environment: $(tail -n 1 "$work/install.log")"
 # shellcheck disable=SC2086
 "$python" -m pip install --quiet --disable-pip-version-check $package >"$work/install.log" 2>&1 ||
-    skip "$package cannot be installed: $(tail -n 1 "$work/install.log")"
+    skip_all "$package cannot be installed: $(tail -n 1 "$work/install.log")"
 
 interceptor=${PORTCLAIM_INTERCEPTOR:-}
 if [ -z "$interceptor" ]; then
@@ -68,25 +53,9 @@ if [ -z "$interceptor" ]; then
 fi
 interceptor=$(realpath "$interceptor")
 
-# Waits until a program says where it listens, and prints that; fails where the program has ended.
-said() { # NAME PID PATTERN
-    local left
-    for ((left = START_LIMIT * 10; left > 0; left--)); do
-        grep -sohEm 1 "$3" "$work/$1.out" && return
-        kill -0 "$2" 2>/dev/null || break
-        sleep 0.1
-    done
-    echo "$1 did not say where it listens:" >&2
-    tail -n 20 "$work/$1.err" >&2
-    return 1
-}
-
-# Nothing of the user's environment reaches what is tried.
-clean=(env -i "PATH=$PATH" "HOME=$work/home" PYTHONDONTWRITEBYTECODE=1 NO_PROXY='*')
-mkdir "$work/home" "$work/a project"
+mkdir "$work/a project"
 
 "${clean[@]}" "$python" "$here/upstream.py" >"$work/upstream.out" 2>"$work/upstream.err" &
-started+=($!)
 port=$(said upstream $! '^[0-9]+$')
 upstream=http://127.0.0.1:$port
 target=$upstream
@@ -94,14 +63,12 @@ target=$upstream
 if [ "${arguments[*]-}" = --litellm ]; then
     "${clean[@]}" "FAKE_UPSTREAM=$upstream/v1" "CONFIG_FILE_PATH=$here/litellm.yaml" \
         "$python" "$here/litellm_proxy.py" >"$work/litellm.out" 2>"$work/litellm.err" &
-    started+=($!)
     port=$(said litellm $! '^[0-9]+$')
     target=http://127.0.0.1:$port
 fi
 
 (cd "$work/a project" && exec "${clean[@]}" "$interceptor" --json --target "$target") \
     >"$work/interceptor.out" 2>"$work/interceptor.err" &
-started+=($!)
 url=$(said interceptor $! 'http://127[^"]*')
 
 code=0

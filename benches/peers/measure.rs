@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::common::{median, timed};
+use crate::process::found;
 use crate::tools::{Home, Tool};
 
 /// What is wrong with the answers of so many processes.
@@ -75,7 +76,7 @@ fn capturing(mut command: Command) -> Command {
 
 /// A program that does nothing.
 pub(crate) fn floor() -> Command {
-    capturing(Command::new("true"))
+    capturing(Command::new(found("true")))
 }
 
 /// Medians of one comparison, one for each tool that took part.

@@ -132,11 +132,14 @@ impl Drop for Server {
 }
 
 /// portclaim, by the verb that asks.
-pub(crate) struct Portclaim(pub(crate) &'static str);
+pub(crate) struct Portclaim {
+    pub(crate) program: PathBuf,
+    pub(crate) verb: &'static str,
+}
 
 impl Portclaim {
-    fn command(home: &Home, verb: &str, project: &Path) -> Command {
-        let mut command = home.command(env!("CARGO_BIN_EXE_portclaim"));
+    fn command(&self, home: &Home, verb: &str, project: &Path) -> Command {
+        let mut command = home.command(&self.program);
         command
             .env("INTERCEPTOR_PORT_MIN", RANGE.0.to_string())
             .env("INTERCEPTOR_PORT_MAX", RANGE.1.to_string())
@@ -148,22 +151,22 @@ impl Portclaim {
 
 impl Tool for Portclaim {
     fn name(&self) -> &'static str {
-        match self.0 {
+        match self.verb {
             "show" => "portclaim show",
             _ => "portclaim allocate",
         }
     }
 
     fn ask(&self, home: &Home, project: &Path) -> Command {
-        Portclaim::command(home, self.0, project)
+        self.command(home, self.verb, project)
     }
 
     fn allocate(&self, home: &Home, project: &Path) -> Command {
-        Portclaim::command(home, "allocate", project)
+        self.command(home, "allocate", project)
     }
 
     fn allocates(&self) -> bool {
-        self.0 == "allocate"
+        self.verb == "allocate"
     }
 
     fn takes_many(&self) -> bool {
