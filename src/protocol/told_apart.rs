@@ -57,6 +57,18 @@ fn failing(
     })
 }
 
+/// The first publication fails, and no later one.
+fn failing_to_publish(store: &Store<SimDir>, errno: Errno) -> Store<SimDir> {
+    let is_first = Cell::new(true);
+    watched(store, move |step| {
+        if step.call == "publish" && is_first.take() {
+            Verdict::Fail(errno)
+        } else {
+            Verdict::Go
+        }
+    })
+}
+
 /// Before the first such call in such a directory, `act` happens.
 fn meeting(
     store: &Store<SimDir>,

@@ -1,11 +1,11 @@
 //! `portclaim.toml`: a project's and the user's, and files that are none.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs;
+use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::harness::{NOBODY, Test};
+use crate::harness::{Call, NOBODY, Test, chmod};
 
 const USER: &str = ".config/litellm/portclaim.toml";
 const PROJECT: &str = "shop/portclaim.toml";
@@ -24,33 +24,44 @@ fn lines(test: &Test, indices: impl IntoIterator<Item = u16>) -> String {
     lines.collect()
 }
 
+impl Test {
+    /// Asserts that a call prints the ports of these indices, and nothing else.
+    #[track_caller]
+    fn tells<const ARGS: usize, const PORTS: usize>(
+        &self,
+        args: [&str; ARGS],
+        indices: [u16; PORTS],
+    ) {
+        self.args(args).stdout(lines(self, indices)).run();
+    }
+
+    /// Prepares a call that no variable tells of a range.
+    fn by_file<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Call<'_> {
+        self.args(args)
+            .without_env("INTERCEPTOR_PORT_MIN")
+            .without_env("INTERCEPTOR_PORT_MAX")
+    }
+}
+
 #[test]
 fn a_projects_services_are_what_it_is_given_ports_for() {
     let test = with_project("services = [\"web\", \"db\"]\n");
     test.project("shop/inner", test.port(0));
     for _ in 0..2 {
-        test.args(["allocate", "shop"])
-            .stdout(lines(&test, [1, 2]))
-            .run();
+        test.tells(["allocate", "shop"], [1, 2]);
         test.args(["allocate"])
             .cwd("shop")
             .stdout(lines(&test, [1, 2]))
             .run();
     }
-    test.args(["show", "shop"])
-        .stdout(lines(&test, [1, 2]))
-        .run();
+    test.tells(["show", "shop"], [1, 2]);
     assert_eq!(
         test.args(["show", "shop", "--json"]).json()["claims"][1]["service"],
         json!("db")
     );
     // Whoever names one means it.
-    test.args(["allocate", "shop", "--service", "x"])
-        .stdout(lines(&test, [3]))
-        .run();
-    test.args(["show", "shop", "--service", "db"])
-        .stdout(lines(&test, [2]))
-        .run();
+    test.tells(["allocate", "shop", "--service", "x"], [3]);
+    test.tells(["show", "shop", "--service", "db"], [2]);
     test.args(["allocate", "shop", "--count", "2"])
         .stderr("error: --count and --port are for one service at a time\nhint: name it: --service NAME\n")
         .code(2)
@@ -74,9 +85,7 @@ fn a_projects_services_are_what_it_is_given_ports_for() {
 fn what_a_project_had_before_its_services_were_listed_is_given_back_with_them() {
     let test = Test::of_projects(&["shop"]);
     test.write(PROJECT, "services = [\"web\"]");
-    test.args(["allocate", "shop"])
-        .stdout(lines(&test, [1]))
-        .run();
+    test.tells(["allocate", "shop"], [1]);
     test.args(["remove", "shop"])
         .stdout(format!(
             "{} [HOME]/shop (web)\n{} [HOME]/shop\n",
@@ -93,12 +102,8 @@ fn a_pin_is_given_or_refused_with_its_holder() {
     let file =
         format!("services = [\"web\", \"db\"]\nport = {band}\n[pins]\ndb = {first}\nweb = {pin}\n");
     test.write(PROJECT, &file);
-    test.args(["allocate", "shop"])
-        .stdout(lines(&test, [5, 0]))
-        .run();
-    test.args(["allocate", "shop", "--service", "web"])
-        .stdout(lines(&test, [5]))
-        .run();
+    test.tells(["allocate", "shop"], [5, 0]);
+    test.tells(["allocate", "shop", "--service", "web"], [5]);
     test.write("blog/portclaim.toml", format!("port = {pin}"));
     test.args(["allocate", "blog"])
         .stderr_has(format!("error: port {pin} is taken by [HOME]/shop (web)\n"))
@@ -106,15 +111,13 @@ fn a_pin_is_given_or_refused_with_its_holder() {
         .run();
     // A flag is stronger.
     let port = test.port(3).to_string();
-    test.args(["allocate", "blog", "--port", &port])
-        .stdout(lines(&test, [3]))
-        .run();
+    test.tells(["allocate", "blog", "--port", &port], [3]);
     test.args(["allocate", "blog"])
         .stderr_has(format!("[HOME]/blog has port {port} already"))
         .stderr_has("hint: portclaim remove")
         .code(1)
         .run();
-    test.args(["show", "blog"]).stdout(lines(&test, [3])).run();
+    test.tells(["show", "blog"], [3]);
     test.assert_healthy();
 }
 
@@ -126,9 +129,7 @@ fn what_is_pinned_is_given_to_no_other_service_by_chance() {
         PROJECT,
         format!("services = [\"web\", \"db\"]\npins = {{ db = {first} }}"),
     );
-    test.args(["allocate", "shop"])
-        .stdout(lines(&test, [1, 0]))
-        .run();
+    test.tells(["allocate", "shop"], [1, 0]);
 }
 
 #[test]
@@ -139,12 +140,8 @@ fn a_user_keeps_pins_and_automatic_ports_apart() {
     test.write(PROJECT, format!("port = {}", test.port(1)));
     test.write("blog/portclaim.toml", format!("port = {}", test.port(4)));
     test.mkdir("wiki");
-    test.args(["allocate", "wiki"])
-        .stdout(lines(&test, [3]))
-        .run();
-    test.args(["allocate", "shop"])
-        .stdout(lines(&test, [1]))
-        .run();
+    test.tells(["allocate", "wiki"], [3]);
+    test.tells(["allocate", "shop"], [1]);
     test.args(["allocate", "blog"])
         .stderr(format!(
             "error: [HOME]/blog/portclaim.toml: [HOME]/blog is pinned to port {}, and [HOME]/{USER} lets pins be \
@@ -158,12 +155,8 @@ fn a_user_keeps_pins_and_automatic_ports_apart() {
         .run();
     // What it has already it keeps.
     let port = test.port(4).to_string();
-    test.args(["allocate", "blog", "--port", &port])
-        .stdout(lines(&test, [4]))
-        .run();
-    test.args(["allocate", "blog"])
-        .stdout(lines(&test, [4]))
-        .run();
+    test.tells(["allocate", "blog", "--port", &port], [4]);
+    test.tells(["allocate", "blog"], [4]);
     test.args(["list"])
         .stdout_has("Available ports:  3\n")
         .run();
@@ -178,9 +171,7 @@ fn a_user_keeps_picks_in_a_band() {
     for project in ["shop", "blog", "wiki", "store"] {
         test.mkdir(project);
     }
-    test.args(["allocate", "shop"])
-        .stdout(lines(&test, [3]))
-        .run();
+    test.tells(["allocate", "shop"], [3]);
     test.args(["list"])
         .stdout_has(format!("Port range:       {first}-{last}\n"))
         .stdout_has("Available ports:  2\n")
@@ -190,12 +181,7 @@ fn a_user_keeps_picks_in_a_band() {
         "blog/portclaim.toml",
         format!("range = \"{low}-{}\"", first + 1),
     );
-    let by_file = |args: [&str; 2]| {
-        test.args(args)
-            .without_env("INTERCEPTOR_PORT_MIN")
-            .without_env("INTERCEPTOR_PORT_MAX")
-    };
-    by_file(["allocate", "blog"])
+    test.by_file(["allocate", "blog"])
         .stdout(lines(&test, [4]))
         .run();
     let run = ["run", "--lease", "--", "sh", "-c", "echo $PORT"];
@@ -209,7 +195,7 @@ fn a_user_keeps_picks_in_a_band() {
         .run();
     // Nothing is left of this one.
     test.write("wiki/portclaim.toml", format!("range = \"{high}-{high}\""));
-    by_file(["allocate", "wiki"])
+    test.by_file(["allocate", "wiki"])
         .stderr(format!(
             "error: no port can be picked from {high}-{high}: [HOME]/{USER} lets picks be in {first}-{last} only\nhint: change the \
              range, or the band; portclaim allocate --port gives any port\n"
@@ -224,9 +210,7 @@ fn a_user_keeps_picks_in_a_band() {
         ))
         .code(2)
         .run();
-    test.args(["allocate", "store", "--port", &low])
-        .stdout(lines(&test, [2]))
-        .run();
+    test.tells(["allocate", "store", "--port", &low], [2]);
     test.assert_healthy();
 }
 
@@ -235,16 +219,11 @@ fn a_band_for_picks_is_the_range_where_none_is_named() {
     let test = Test::new();
     let band = format!("{}-{}", test.port(3), test.port(5));
     test.write(USER, format!("picks = \"{band}\"\n"));
-    let list = |flags: &[&str]| {
-        test.args([&["list"], flags].concat())
-            .without_env("INTERCEPTOR_PORT_MIN")
-            .without_env("INTERCEPTOR_PORT_MAX")
-    };
-    list(&[])
+    test.by_file(["list"])
         .stdout_has(format!("Port range:       {band}\n"))
         .run();
     let bound = test.port(4).to_string();
-    list(&["--port-min", &bound])
+    test.by_file(["list", "--port-min", &bound])
         .stdout_has(format!("Port range:       {bound}-{}\n", test.port(5)))
         .run();
 }
@@ -256,9 +235,7 @@ fn no_pin_is_in_the_band_for_picks() {
     let user = format!("picks = \"{band}\"\npins = \"{}\"\n", test.port(0));
     test.write(USER, &user);
     test.write(PROJECT, format!("port = {}", test.port(0)));
-    test.args(["allocate", "shop"])
-        .stdout(lines(&test, [0]))
-        .run();
+    test.tells(["allocate", "shop"], [0]);
     // Where pins may be anywhere else.
     test.write(USER, format!("picks = \"{band}\"\n"));
     test.write("blog/portclaim.toml", format!("port = {}", test.port(4)));
@@ -271,19 +248,13 @@ fn no_pin_is_in_the_band_for_picks() {
         .code(2)
         .run();
     let port = test.port(4).to_string();
-    test.args(["allocate", "blog", "--port", &port])
-        .stdout(lines(&test, [4]))
-        .run();
-    test.args(["allocate", "blog"])
-        .stdout(lines(&test, [4]))
-        .run();
+    test.tells(["allocate", "blog", "--port", &port], [4]);
+    test.tells(["allocate", "blog"], [4]);
     test.write(
         "blog/portclaim.toml",
         format!("pins = {{ web = {} }}", test.port(7)),
     );
-    test.args(["allocate", "blog", "--service", "web"])
-        .stdout(lines(&test, [7]))
-        .run();
+    test.tells(["allocate", "blog", "--service", "web"], [7]);
     test.assert_healthy();
 }
 
@@ -334,9 +305,7 @@ fn bands_from_which_nothing_can_be_picked_are_errors_with_the_line() {
         ),
     );
     test.mkdir("blog");
-    test.args(["allocate", "blog"])
-        .stdout(lines(&test, [0]))
-        .run();
+    test.tells(["allocate", "blog"], [0]);
     test.write(PROJECT, "picks = \"20-30\"");
     test.args(["allocate", "shop"])
         .stderr_has(format!("error: [HOME]/{PROJECT}:1: unknown field `picks`"))
@@ -353,9 +322,7 @@ fn ports_are_excluded_by_project_and_user() {
         PROJECT,
         format!("services = [\"a\", \"b\", \"c\"]\nexclude = [\"{d}\"]"),
     );
-    test.args(["allocate", "shop"])
-        .stdout(lines(&test, [1, 4, 6]))
-        .run();
+    test.tells(["allocate", "shop"], [1, 4, 6]);
     test.args(["list"])
         .stdout_has("Available ports:  2\n")
         .run();
@@ -369,11 +336,9 @@ fn ports_are_excluded_by_project_and_user() {
         .stderr_has("no 3 free ports in a row")
         .code(1)
         .run();
-    test.args(["allocate", "y", "--count", "1"])
-        .stdout(lines(&test, [7]))
-        .run();
+    test.tells(["allocate", "y", "--count", "1"], [7]);
     test.mkdir("z");
-    test.args(["allocate", "z"]).stdout(lines(&test, [5])).run();
+    test.tells(["allocate", "z"], [5]);
     test.mkdir("full");
     test.args(["allocate", "full"])
         .stderr_has("of 8 ports, 5 are claimed and 0 in use by programs without a claim, and 3 are excluded\n")
@@ -388,11 +353,7 @@ fn ports_of_known_use_are_excluded_as_a_set() {
     let test = Test::new();
     test.write(USER, "exclude-known = true\nrange = \"6664-6670\"");
     let free = |test: &Test| {
-        let json = test
-            .args(["list", "--json"])
-            .without_env("INTERCEPTOR_PORT_MIN")
-            .without_env("INTERCEPTOR_PORT_MAX")
-            .json();
+        let json = test.by_file(["list", "--json"]).json();
         assert_eq!(json["range"], json!({"min": 6664, "max": 6670}));
         json["available"].clone()
     };
@@ -413,13 +374,10 @@ fn a_flag_is_stronger_than_the_environment_and_that_than_the_files() {
         format!("range = \"{}-{}\"", test.port(4), test.port(5)),
     );
     test.mkdir("blog");
-    let bare = |args: &[&str]| {
-        test.args(args)
-            .without_env("INTERCEPTOR_PORT_MIN")
-            .without_env("INTERCEPTOR_PORT_MAX")
-    };
-    bare(&["allocate", "blog"]).stdout(lines(&test, [6])).run();
-    bare(&["allocate", "shop", "--service", "a"])
+    test.by_file(["allocate", "blog"])
+        .stdout(lines(&test, [6]))
+        .run();
+    test.by_file(["allocate", "shop", "--service", "a"])
         .stdout(lines(&test, [4]))
         .run();
     // The registry file shows the user's range, whatever a project has.
@@ -428,14 +386,12 @@ fn a_flag_is_stronger_than_the_environment_and_that_than_the_files() {
         json!(test.port(6))
     );
     let port = test.port(5).to_string();
-    bare(&["allocate", "shop", "--service", "b", "--port-min", &port])
+    test.by_file(["allocate", "shop", "--service", "b", "--port-min", &port])
         .stdout(lines(&test, [5]))
         .run();
-    test.args(["allocate", "shop", "--service", "c"])
-        .stdout(lines(&test, [7]))
-        .run();
+    test.tells(["allocate", "shop", "--service", "c"], [7]);
     let low = test.port(0).to_string();
-    bare(&["allocate", "shop", "--service", "d", "--port-max", &low])
+    test.by_file(["allocate", "shop", "--service", "d", "--port-max", &low])
         .stderr_has("is no range of ports")
         .stderr_has("or range in portclaim.toml")
         .code(2)
@@ -450,20 +406,13 @@ fn a_chosen_range_in_the_kernels_is_warned_of_when_a_port_of_it_is_given() {
     };
     let first = ephemeral.first().get();
     let test = with_project(&format!("range = \"{first}-{}\"", first.saturating_add(99)));
-    let call = || {
-        test.args(["allocate", "shop"])
-            .without_env("INTERCEPTOR_PORT_MIN")
-            .without_env("INTERCEPTOR_PORT_MAX")
-            .any_stdout()
-    };
+    let call = || test.by_file(["allocate", "shop"]).any_stdout();
     let warning =
         format!("overlaps {ephemeral}, from which the kernel takes ports for outgoing connections");
     call().stderr_has(warning).stderr_has("hint: ").run();
     call().run();
     test.mkdir("blog");
-    test.args(["allocate", "blog"])
-        .stdout(lines(&test, [0]))
-        .run();
+    test.tells(["allocate", "blog"], [0]);
 }
 
 #[test]
@@ -616,9 +565,9 @@ fn a_file_that_may_not_be_read_is_told_of_and_a_closed_directory_has_none() {
         return;
     }
     let path = test.write(PROJECT, "");
-    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+    chmod(&path, 0o600);
     let registry = test.mkdir("theirs").join("reg.json");
-    fs::set_permissions(test.path("theirs"), Permissions::from_mode(0o777)).expect("it is ours");
+    chmod(&test.path("theirs"), 0o777);
     let call = || {
         let registry = registry.to_str().expect("UTF-8");
         test.args(["allocate", "shop", "--registry", registry])
@@ -631,7 +580,7 @@ fn a_file_that_may_not_be_read_is_told_of_and_a_closed_directory_has_none() {
         .stderr_has("hint: make the file readable")
         .code(2)
         .run();
-    fs::set_permissions(test.path("shop"), Permissions::from_mode(0o700)).expect("it is ours");
+    chmod(&test.path("shop"), 0o700);
     call().stdout(lines(&test, [0])).any_stderr().run();
 }
 
@@ -670,9 +619,7 @@ fn a_command_is_run_with_the_ports_that_the_file_lists() {
     run(&["--lease", "--service", "db"])
         .stdout(format!("{next} {next}\n"))
         .run();
-    test.args(["allocate", "shop"])
-        .stdout(lines(&test, [1, 5]))
-        .run();
+    test.tells(["allocate", "shop"], [1, 5]);
     test.args(["remove", "shop"]).any_stdout().run();
     test.args(["allocate", "shop", "--ttl", "1h"])
         .any_stdout()

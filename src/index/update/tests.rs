@@ -22,6 +22,22 @@ fn mappings(document: &Document) -> Vec<(&str, u16)> {
         .collect()
 }
 
+fn service_ports(document: &Document) -> Vec<u16> {
+    document.services().keys().map(|port| port.get()).collect()
+}
+
+/// A new file that shows the claims.
+fn derived(disk: &Disk) -> Document {
+    let mut document = Document::new(PortRange::DEFAULT);
+    rederive(&mut document, disk);
+    document
+}
+
+/// Lets the file follow, where nothing is marked.
+fn rederive(document: &mut Document, disk: &Disk) {
+    update(document, &disk.store, &[], NO_TURN).expect("derives");
+}
+
 fn ours(document: &Document) -> String {
     document.ours().expect("it is ours").to_string()
 }
@@ -68,19 +84,18 @@ fn only_claims_that_changed_are_read() {
     let disk = Disk::new();
     disk.hold(&project("/a"), 1);
     disk.hold(&service("/a", "web"), 2);
-    let mut document = Document::new(PortRange::DEFAULT);
-    update(&mut document, &disk.store, &[], NO_TURN).expect("derives");
+    let mut document = derived(&disk);
     let before = document.clone();
     // Nothing tells of it: a mark would, and no change is made without one.
     disk.hold(&project("/b"), 1);
     disk.hold(&service("/b", "web"), 2);
-    update(&mut document, &disk.store, &[], NO_TURN).expect("derives");
+    rederive(&mut document, &disk);
     assert_eq!(document, before);
     let after = (
         vec![("/b", 1)],
         Services::from([(port(2), service("/b", "web"))]),
     );
-    let derived = |document: Document, marked: &[Marked], fully: bool| {
+    let told = |document: Document, marked: &[Marked], fully: bool| {
         let mut document = document;
         let update = if fully { update_fully } else { update };
         let dropped = update(&mut document, &disk.store, marked, NO_TURN).expect("derives");
@@ -98,16 +113,16 @@ fn only_claims_that_changed_are_read() {
         let mappings = after.0.iter().map(|&(path, port)| (path.to_owned(), port));
         (mappings.collect::<Vec<_>>(), after.1.clone(), dropped)
     };
-    assert_eq!(derived(before.clone(), &[], true), expected(0));
+    assert_eq!(told(before.clone(), &[], true), expected(0));
     disk.mark(1);
     let marked = disk.mark(2);
-    assert_eq!(derived(before.clone(), &marked, false), expected(0));
+    assert_eq!(told(before.clone(), &marked, false), expected(0));
     // Where somebody edited the file, it says nothing of the claims; and that is told.
     let other = edited(&before, "\"check\": \"", "\"check\": \"0");
-    assert_eq!(derived(other, &[], false), expected(1));
+    assert_eq!(told(other, &[], false), expected(1));
     // Nor where portclaim did not write it.
     let other = edited(&before, "\"format\": 1", "\"format\": 0");
-    assert_eq!(derived(other, &[], false).0, expected(1).0);
+    assert_eq!(told(other, &[], false).0, expected(1).0);
 }
 
 #[test]
@@ -118,17 +133,15 @@ fn what_the_file_and_the_directory_disagree_about_is_read() {
     }
     disk.hold(&service("/a", "web"), 4);
     disk.hold(&service("/a", "db"), 5);
-    let mut document = Document::new(PortRange::DEFAULT);
-    update(&mut document, &disk.store, &[], NO_TURN).expect("derives");
+    let mut document = derived(&disk);
     assert_eq!(ours(&document), "1-3");
     disk.release(&project("/b"), 2);
     disk.release(&service("/a", "db"), 5);
     disk.hold(&project("/d"), 6);
-    update(&mut document, &disk.store, &[], NO_TURN).expect("derives");
+    rederive(&mut document, &disk);
     assert_eq!(mappings(&document), [("/a", 1), ("/c", 3), ("/d", 6)]);
     assert_eq!(ours(&document), "1,3,6");
-    let ports: Vec<u16> = document.services().keys().map(|port| port.get()).collect();
-    assert_eq!(ports, [4]);
+    assert_eq!(service_ports(&document), [4]);
 }
 
 #[test]
@@ -136,8 +149,7 @@ fn what_others_wrote_stays_until_its_port_is_somebodys() {
     let disk = Disk::new();
     disk.hold(&project("/a"), 1);
     disk.hold(&service("/a", "web"), 2);
-    let mut document = Document::new(PortRange::DEFAULT);
-    update(&mut document, &disk.store, &[], NO_TURN).expect("derives");
+    let document = derived(&disk);
     let more = "\"/a\": 1, \"/x\": 1, \"/y\": 2, \"/z\": 3, \"relative\": 4, \"/n\": null";
     let mut document = edited(&document, "\"/a\": 1", more);
     assert_eq!(spared(&document).to_string(), "2-4");
@@ -157,7 +169,7 @@ fn what_others_wrote_stays_until_its_port_is_somebodys() {
         ("1".to_owned(), 2)
     );
     // The same again: what was not adopted yet is kept.
-    update(&mut document, &disk.store, &[], NO_TURN).expect("derives");
+    rederive(&mut document, &disk);
     assert_eq!(mappings(&document), [("/a", 1), ("/z", 3)]);
 }
 
@@ -170,8 +182,7 @@ fn a_claim_that_cannot_be_read_stays_in_the_file() {
     for (name, number) in [("web", 3), ("db", 4)] {
         disk.hold(&service("/a", name), number);
     }
-    let mut document = Document::new(PortRange::DEFAULT);
-    update(&mut document, &disk.store, &[], NO_TURN).expect("derives");
+    let mut document = derived(&disk);
     // A later version's: it may be committed. Damage is not.
     for (number, line) in [
         (1, &b"{\"format\":2}\n"[..]),
@@ -185,8 +196,7 @@ fn a_claim_that_cannot_be_read_stays_in_the_file() {
     update_fully(&mut document, &disk.store, &[], NO_TURN).expect("derives");
     assert_eq!(mappings(&document), [("/a", 1)]);
     assert_eq!(ours(&document), "1");
-    let ports: Vec<u16> = document.services().keys().map(|port| port.get()).collect();
-    assert_eq!(ports, [3]);
+    assert_eq!(service_ports(&document), [3]);
 }
 
 #[test]

@@ -2,6 +2,26 @@
 
 use super::*;
 
+/// Acquires port 1 for `/a` and port 2 for `/b`, both or none.
+fn acquire_both(
+    store: &Store<SimDir>,
+    seen: [Lookup; 2],
+    made: &mut Vec<Nonce>,
+) -> Result<Result<Vec<Acquired>, Fixed>> {
+    let drafts = ["/a", "/b"].map(|project| Draft::from(holder(project)));
+    let picker = |at: usize| Ok(Fixed::new(&[[1], [2]][at]));
+    let accept = |_: usize, _: &Record| Ok(());
+    acquire_set(
+        store,
+        &drafts,
+        seen.into(),
+        picker,
+        accept,
+        quarantine,
+        made,
+    )
+}
+
 #[test]
 fn a_claim_that_cannot_be_bound_or_committed_leaves_nothing() {
     struct InUse(Option<Port>, Vec<(Port, Rejection)>);
@@ -25,26 +45,8 @@ fn a_claim_that_cannot_be_bound_or_committed_leaves_nothing() {
     assert!(ports(&store).is_empty());
 
     // Two at once, of which the first cannot be committed: the second is given up.
-    let first = Cell::new(true);
-    let process = watched(&store, move |step| {
-        if step.call == "publish" && first.take() {
-            Verdict::Fail(Errno::IO)
-        } else {
-            Verdict::Go
-        }
-    });
-    let drafts = [holder("/a"), holder("/b")].map(Draft::from);
-    let seen = vec![Lookup::Absent, Lookup::Absent];
-    let picker = |at: usize| Ok(Fixed::new(if at == 0 { &[1] } else { &[2] }));
-    let answer = acquire_set(
-        &process,
-        &drafts,
-        seen,
-        picker,
-        |_, _| Ok(()),
-        quarantine,
-        &mut Vec::new(),
-    );
+    let process = failing_to_publish(&store, Errno::IO);
+    let answer = acquire_both(&process, [Lookup::Absent, Lookup::Absent], &mut Vec::new());
     assert_eq!(
         answer.map(drop).expect_err("fails").kind(),
         crate::ErrorKind::Io
@@ -57,7 +59,6 @@ fn a_claim_that_cannot_be_bound_or_committed_leaves_nothing() {
 #[test]
 fn what_a_call_gave_stays_new_when_it_tries_again() {
     let [store, other] = store(&[]);
-    let [drafts, again] = [(); 2].map(|()| [holder("/a"), holder("/b")].map(Draft::from));
     let (published, sealed) = (Cell::new(0), Cell::new(false));
     // Another process is first with a port for the second one, and gives it back before this one looks again.
     let process = watched(&store, move |step| {
@@ -74,33 +75,13 @@ fn what_a_call_gave_stays_new_when_it_tries_again() {
         Verdict::Go
     });
     let made = &mut Vec::new();
-    let picker = |at: usize| Ok(Fixed::new(if at == 0 { &[1] } else { &[2] }));
-    let seen = vec![Lookup::Absent, Lookup::Absent];
-    let answer = acquire_set(
-        &process,
-        &drafts,
-        seen,
-        picker,
-        |_, _| Ok(()),
-        quarantine,
-        made,
-    );
+    let answer = acquire_both(&process, [Lookup::Absent, Lookup::Absent], made);
     assert!(
         answer.expect("looks").is_err(),
         "there is no port left for the second"
     );
-    let seen = again
-        .each_ref()
-        .map(|draft| lookup_seal(&store, &draft.holder).expect("looks"));
-    let answer = acquire_set(
-        &store,
-        &again,
-        seen.into(),
-        picker,
-        |_, _| Ok(()),
-        quarantine,
-        made,
-    );
+    let seen = ["/a", "/b"].map(|project| lookup_seal(&store, &holder(project)).expect("looks"));
+    let answer = acquire_both(&store, seen, made);
     let both = answer.expect("looks").ok().expect("there are two ports");
     assert!(
         matches!(&both[..], [Acquired::New(a), Acquired::New(b)] if (a.port(), b.port()) == (port(1), port(2)))
@@ -268,14 +249,7 @@ fn a_commit_whose_claim_may_not_be_read_is_not_withdrawn() {
 #[test]
 fn a_name_that_was_there_and_is_gone_is_published_again_and_a_failure_is_told() {
     let [store] = store(&[]);
-    let first = Cell::new(true);
-    let process = watched(&store, move |step| {
-        if step.call == "publish" && first.take() {
-            Verdict::Fail(Errno::EXIST)
-        } else {
-            Verdict::Go
-        }
-    });
+    let process = failing_to_publish(&store, Errno::EXIST);
     assert_eq!(acquired(&process, "/a", &[1]).port(), port(1));
     let process = failing(&store, "staging", "publish", Errno::ROFS);
     let error = try_acquire(&process, "/b", &[2]).expect_err("fails");
