@@ -27,10 +27,6 @@ impl Test {
         test
     }
 
-    fn rename(&self, from: &str, to: &str) {
-        fs::rename(self.path(from), self.path(to)).expect("a directory can be moved");
-    }
-
     /// Asserts that the project is known as `from`, and that these ports went along.
     #[track_caller]
     fn assert_follows(&self, from: &str, project: &str, ports: &str, first: u16) {
@@ -85,9 +81,7 @@ impl Test {
 #[test]
 fn a_repository_that_was_moved_keeps_the_ports_of_all_its_services() {
     let test = Test::of_repository();
-    test.args(["allocate", "shop", "--service", "web"])
-        .any_stdout()
-        .run();
+    test.service("shop", "web");
     test.rename("shop", "store");
     let ports = format!("{}, {} (web)", test.port(0), test.port(1));
     test.assert_follows("shop", "store", &ports, test.port(0));
@@ -267,9 +261,7 @@ fn a_project_that_was_in_two_repositories_is_not_followed() {
     let test = Test::of_repository();
     fs::remove_dir_all(test.path("shop/.git")).expect("it is ours");
     fs::create_dir(test.path("shop/.git")).expect("it is new");
-    test.args(["allocate", "shop", "--service", "web"])
-        .any_stdout()
-        .run();
+    test.service("shop", "web");
     test.rename("shop", "store");
     test.assert_is_new("store", test.port(2));
 }
@@ -463,9 +455,7 @@ fn ports_that_it_has_by_now_are_not_given_up() {
 #[test]
 fn what_a_killed_move_left_comes_after() {
     let test = Test::of_repository();
-    test.args(["allocate", "shop", "--service", "web"])
-        .any_stdout()
-        .run();
+    test.service("shop", "web");
     test.rename("shop", "store");
     // As if it had been killed after the first of them.
     let web = test.port(1);
@@ -492,9 +482,7 @@ fn what_a_killed_move_left_comes_after() {
 fn many_that_ask_at_once_are_told_the_same() {
     let test = Test::of_repository();
     for service in ["web", "db"] {
-        test.args(["allocate", "shop", "--service", service])
-            .any_stdout()
-            .run();
+        test.service("shop", service);
     }
     test.rename("shop", "store");
     let script = "

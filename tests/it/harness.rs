@@ -104,11 +104,24 @@ impl Test {
         path
     }
 
+    /// Moves a directory of the home.
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).expect("a directory can be moved");
+    }
+
     /// Makes a directory for a project and gives it a port, which must be this one.
     pub(crate) fn project(&self, name: &str, port: u16) {
         self.mkdir(name);
         self.args(["allocate", name])
             .stdout(format!("{port}\n"))
+            .run();
+    }
+
+    /// Gives a service of a project a port, if it has none.
+    #[track_caller]
+    pub(crate) fn service(&self, project: &str, service: &str) {
+        self.args(["allocate", project, "--service", service])
+            .any_stdout()
             .run();
     }
 

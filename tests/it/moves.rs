@@ -1,6 +1,5 @@
 //! `portclaim move`: ports that go along with a project's directory.
 
-use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::json;
@@ -10,10 +9,8 @@ use crate::harness::{Test, python_registry};
 #[test]
 fn a_project_that_moved_keeps_its_ports() {
     let test = Test::of_three();
-    test.args(["allocate", "shop", "--service", "web"])
-        .any_stdout()
-        .run();
-    fs::rename(test.path("shop"), test.path("store")).expect("a directory can be moved");
+    test.service("shop", "web");
+    test.rename("shop", "store");
     test.args(["move", "shop", "store"])
         .stdout(format!(
             "{} [HOME]/shop -> [HOME]/store\n{} [HOME]/shop -> [HOME]/store (web)\n",
@@ -77,12 +74,8 @@ fn a_move_is_told_as_json() {
 #[test]
 fn a_project_that_has_ports_already_is_named_and_nothing_is_moved() {
     let test = Test::of_three();
-    test.args(["allocate", "blog", "--service", "web"])
-        .any_stdout()
-        .run();
-    test.args(["allocate", "shop", "--service", "db"])
-        .any_stdout()
-        .run();
+    test.service("blog", "web");
+    test.service("shop", "db");
     let before = test.records();
     test.args(["move", "shop", "blog"])
         .stderr_has(format!(
@@ -168,7 +161,7 @@ fn what_cannot_be_moved_is_told() {
 #[test]
 fn a_directory_that_is_a_link_to_its_new_place_is_named_as_it_was() {
     let test = Test::of_three();
-    fs::rename(test.path("shop"), test.path("store")).expect("a directory can be moved");
+    test.rename("shop", "store");
     symlink("store", test.path("shop")).expect("a link can be made");
     let old = test.path("shop");
     let old = old.to_str().expect("UTF-8");

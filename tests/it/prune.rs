@@ -138,9 +138,7 @@ fn all_services_of_a_deleted_project_go() {
     test.args(["allocate", "shop", "--count", "2"])
         .any_stdout()
         .run();
-    test.args(["allocate", "shop", "--service", "web"])
-        .any_stdout()
-        .run();
+    test.service("shop", "web");
     fs::remove_dir(test.path("shop")).expect("it is empty");
     let ports = format!(
         "{}, {} (+1), {} (web)",
@@ -432,7 +430,7 @@ fn a_reset_moves_the_sightings_away() {
 #[test]
 fn a_project_that_moved_is_on_the_device_of_its_new_place() {
     let test = Test::of_three();
-    fs::rename(test.path("shop"), test.path("store")).expect("a directory can be moved");
+    test.rename("shop", "store");
     test.args(["move", "shop", "store"]).any_stdout().run();
     fs::remove_dir(test.path("store")).expect("it is empty");
     for text in ["not seen so before", "removed [HOME]/store"] {

@@ -270,9 +270,7 @@ fn a_service_that_cannot_be_named_is_refused() {
 #[test]
 fn a_service_whose_claim_is_torn_has_the_same_port_again() {
     let test = Test::of_three();
-    test.args(["allocate", "shop", "--service", "web"])
-        .any_stdout()
-        .run();
+    test.service("shop", "web");
     std::fs::write(test.claim(test.port(3)), "{\"form").expect("it can be damaged");
     test.args(["doctor", "--fix"]).any_stdout().run();
     test.args(["show", "shop", "--service", "web"])
@@ -292,9 +290,7 @@ fn a_service_whose_claim_is_torn_has_the_same_port_again() {
 #[test]
 fn a_port_of_a_service_that_the_python_system_gives_away_is_reported() {
     let test = Test::of_projects(&["shop"]);
-    test.args(["allocate", "shop", "--service", "web"])
-        .any_stdout()
-        .run();
+    test.service("shop", "web");
     let mut json = test.registry_json();
     json["mappings"]["/elsewhere/p"] = json!(test.port(1));
     test.write_registry(serde_json::to_vec_pretty(&json).expect("JSON"));

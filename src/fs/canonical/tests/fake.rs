@@ -28,6 +28,16 @@ enum Thing {
     Closed(i128),
 }
 
+impl Thing {
+    /// A link's, the tests leave open.
+    fn inode(self) -> Option<i128> {
+        match self {
+            Thing::Dir(inode) | Thing::Unlisted(inode) | Thing::Closed(inode) => Some(inode),
+            Thing::Link(_) => None,
+        }
+    }
+}
+
 impl Fake {
     fn new(fold: fn(&str) -> String, files: &[(&'static str, Thing)]) -> Fake {
         Fake {
@@ -107,10 +117,10 @@ impl Disk for Fake {
     fn identity(&self, path: &[u8]) -> Result<Identity, Errno> {
         self.note("lstat", path);
         let (spelled, thing) = self.find(path)?;
-        Ok(match thing {
-            Thing::Dir(inode) | Thing::Unlisted(inode) | Thing::Closed(inode) => (1, inode),
+        Ok(match thing.inode() {
+            Some(inode) => (1, inode),
             // A number of its own.
-            Thing::Link(_) => (
+            None => (
                 2,
                 i128::try_from(self.files.range(..spelled).count()).expect("count"),
             ),
@@ -130,10 +140,7 @@ impl Disk for Fake {
             return Err(Errno::ACCESS);
         }
         for (name, thing) in self.children(dir) {
-            let inode = match thing {
-                Thing::Dir(inode) | Thing::Unlisted(inode) | Thing::Closed(inode) => inode,
-                Thing::Link(_) => 99,
-            };
+            let inode = thing.inode().unwrap_or(99);
             if !see(name.as_bytes(), if self.inodes_listed { inode } else { 7 }) {
                 break;
             }
