@@ -183,7 +183,7 @@ boot() { # ACCELERATOR
     options=(-nodefaults -no-user-config -display none -nic none -no-reboot -smp 2 -m 1024)
     case $1 in
     # Where a hypervisor lies below this one, that instruction may be more than it can do.
-    kvm) options+=(-accel kvm -cpu host,-cx16) ;;
+    kvm) options+=(-accel kvm -cpu 'host,-cx16') ;;
     *) options+=(-accel tcg -cpu max) ;;
     esac
     options+=(-kernel "$work/kernel/boot/vmlinuz-$version" -initrd "$work/initrd")

@@ -20,6 +20,7 @@ struct Done<'a> {
 struct Released<'a> {
     port: u16,
     project: &'a str,
+    service: &'a str,
 }
 
 pub(super) fn run(settings: &Settings, registry: &Registry, yes: bool) -> Result<Outcome, Failure> {
@@ -37,6 +38,7 @@ pub(super) fn run(settings: &Settings, registry: &Registry, yes: bool) -> Result
                 .map(|record| Released {
                     port: record.port().get(),
                     project: record.project().as_str(),
+                    service: record.holder().service(),
                 })
                 .collect(),
         })?;

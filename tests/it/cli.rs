@@ -482,7 +482,7 @@ fn reset_moves_the_old_state_to_a_numbered_backup() {
         json!({
             "version": 1,
             "backup": "[HOME]/.config/litellm/backups/2",
-            "released": [{"port": test.port(0), "project": "[HOME]/new"}],
+            "released": [{"port": test.port(0), "project": "[HOME]/new", "service": ""}],
         })
     );
     let kept = entries(&test.root().join("backups/1/ports"));
