@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{NOBODY, Said, Test, chmod};
+use crate::harness::{NOBODY, Said, Test, chmod, skip};
 
 /// What follows the error where it is not sure.
 const UNSURE: &str = "if not, portclaim allocate without --follow-git gives it ports of its own";
@@ -143,6 +144,46 @@ fn a_linked_worktree_is_known_by_the_file_that_it_has() {
     test.assert_follows("two", "three", &test.port(2).to_string(), test.port(2));
     test.assert_shows("one", test.port(1));
     test.assert_shows("shop", test.port(0));
+}
+
+#[test]
+fn what_git_itself_moves_is_known_again() {
+    let test = Test::new();
+    let git = Command::new("git").arg("--version").output();
+    if !git.is_ok_and(|output| output.status.success()) {
+        return skip("git's own moves", "git is not installed");
+    }
+    let script = r#"
+        export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+        for name in shop part; do
+            git -c init.defaultBranch=main init -q $name
+            git -C $name commit -q --allow-empty -m first
+        done
+        git -C shop -c protocol.file.allow=always submodule --quiet add "$HOME/part" part
+        git -C shop worktree add -q ../tree
+        for project in shop tree shop/part; do "$portclaim" allocate $project; done
+        git -C shop worktree move ../tree ../branch
+        git -C shop mv part lib
+        for project in branch shop/lib; do "$portclaim" allocate $project --follow-git; done
+        git clone -q shop clone
+        "$portclaim" allocate clone --follow-git
+        git -C shop gc -q
+        mv shop store
+        "$portclaim" allocate store --follow-git"#;
+    let moved = |from: &str, to: &str| {
+        format!("[HOME]/{from} was moved to [HOME]/{to}, and its ports with it")
+    };
+    test.shell(script)
+        .stdout(
+            [0, 1, 2, 1, 2, 3, 0]
+                .map(|at| format!("{}\n", test.port(at)))
+                .concat(),
+        )
+        .stderr_has(moved("tree", "branch"))
+        .stderr_has(moved("shop/part", "shop/lib"))
+        .stderr_has(moved("shop", "store"))
+        .run();
+    test.assert_healthy();
 }
 
 #[test]
