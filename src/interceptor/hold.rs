@@ -1,6 +1,7 @@
 //! Takes the project's port and listens on it: no port is told before it is bound.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
 use std::process::id;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use portclaim::{Claim, Error, ErrorKind, Holder, Lease, Port, Registry, Request, Running, Start};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_type;
+use rustix::net::{SocketType, getpeername};
 use tokio::time::{Instant, sleep};
 
 use super::args::Whose;
@@ -330,7 +333,8 @@ pub(super) fn holders(settings: &Settings, whose: &Whose) -> Result<Holders, Fai
     Ok(holders)
 }
 
-/// Returns the listening TCP sockets that somebody handed over (`LISTEN_FDS`).
+/// Returns the listening TCP sockets that somebody handed over: systemd and `portclaim run` do it by
+/// `LISTEN_FDS`, launchd and inetd by standard input.
 fn handed_over() -> Result<Vec<TcpListener>, Failure> {
     let mut handed = ListenFd::from_env();
     let mut listeners = Vec::new();
@@ -341,5 +345,22 @@ fn handed_over() -> Result<Vec<TcpListener>, Failure> {
         })?;
         listeners.extend(listener);
     }
+    if listeners.is_empty() {
+        listeners.extend(standard_input());
+    }
     Ok(listeners)
+}
+
+/// Returns standard input, where it is a TCP socket that waits for connections (`Wait` of launchd's
+/// `inetdCompatibility`, `wait` of inetd) and not what a person or a shell gave.
+fn standard_input() -> Option<TcpListener> {
+    let input = std::io::stdin();
+    let is_stream = socket_type(&input).is_ok_and(|kind| kind == SocketType::STREAM);
+    let is_connected = !getpeername(&input).is_err_and(|errno| errno == Errno::NOTCONN);
+    if !is_stream || is_connected {
+        return None;
+    }
+    let listener = TcpListener::from(input.as_fd().try_clone_to_owned().ok()?);
+    let address = listener.local_addr().ok()?;
+    (address.port() != 0).then_some(listener)
 }
