@@ -1,7 +1,7 @@
 //! Which port it takes, and what it says: one serves for a project, whoever else starts.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -38,7 +38,7 @@ fn it_serves_both_addresses_of_localhost() {
         crate::harness::skip("::1", "this host has no IPv6");
         return;
     }
-    let stream = std::net::TcpStream::connect(("::1", proxy.port));
+    let stream = TcpStream::connect(("::1", proxy.port));
     assert!(stream.is_ok(), "{stream:?}");
 }
 
@@ -151,7 +151,7 @@ fn of_many_at_once_one_serves() {
     // Which of the ports it is, the first to commit has decided.
     let port = test.args(["show", "shop"]).any_stdout().run().stdout;
     let port: u16 = port.trim().parse().expect("a port");
-    let stream = std::net::TcpStream::connect(("127.0.0.1", port));
+    let stream = TcpStream::connect(("127.0.0.1", port));
     assert!(stream.is_ok(), "and listens");
 }
 
@@ -254,13 +254,12 @@ fn sockets_that_are_handed_over_are_served() {
     assert!(!said.contains("warning"), "{said}");
 }
 
-#[test]
-fn a_socket_that_other_machines_reach_is_warned_of() {
-    let test = Test::new();
-    test.mkdir("shop");
-    let open = TcpListener::bind("0.0.0.0:0").expect("a port is free");
-    let address = open.local_addr().expect("it has one");
-    let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$program\" 3<&0 </dev/null";
+/// Starts it in `shop` by a script of the shell, whose standard input is this socket, and returns what it says.
+fn started_with(
+    test: &Test,
+    socket: TcpListener,
+    script: &str,
+) -> (Running, impl Iterator<Item = String>) {
     let child = Command::new("/bin/sh")
         .args(["-euc", script])
         .env_clear()
@@ -269,18 +268,57 @@ fn a_socket_that_other_machines_reach_is_warned_of() {
             ("program", PROGRAM.as_ref()),
         ])
         .current_dir(test.path("shop"))
-        .stdin(std::os::fd::OwnedFd::from(open))
+        .stdin(std::os::fd::OwnedFd::from(socket))
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn();
     let mut child = Running(child.expect("it starts"));
     let said = BufReader::new(child.stderr.take().expect("it is piped"));
-    let mut said = said.lines().map(|line| line.expect("it is text"));
+    let said = said.lines().map(|line| line.expect("it is text"));
+    (child, said)
+}
+
+#[test]
+fn a_socket_that_other_machines_reach_is_warned_of() {
+    let test = Test::new();
+    test.mkdir("shop");
+    let open = TcpListener::bind("0.0.0.0:0").expect("a port is free");
+    let address = open.local_addr().expect("it has one");
+    let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$program\" 3<&0 </dev/null";
+    let (_child, said) = started_with(&test, open, script);
     let warned = format!("warning: other machines can reach {address}, ");
     // It stands before the address is told.
-    let mut before = said
-        .by_ref()
-        .take_while(|line| !line.starts_with("http://"));
+    let mut before = said.take_while(|line| !line.starts_with("http://"));
     assert!(before.any(|line| line.starts_with(&warned)));
+}
+
+#[test]
+fn a_socket_that_is_standard_input_is_served() {
+    let test = Test::of_projects(&["shop"]);
+    let socket = TcpListener::bind(("127.0.0.1", test.port(0))).expect("it is free");
+    let (_child, mut said) = started_with(&test, socket, "exec \"$program\"");
+    let url = format!("http://127.0.0.1:{}/v1 for ", test.port(0));
+    let first = said.next().expect("it says where");
+    assert!(first.starts_with(&url), "{first}");
+    let mut stream = TcpStream::connect(("127.0.0.1", test.port(0))).expect("it listens");
+    let request = "GET /.portclaim/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let answer = Message::read(&mut BufReader::new(stream)).expect("it answers");
+    let told = answer.expect("an answer").json();
+    assert_eq!(told["port"], test.port(0));
+}
+
+#[test]
+fn a_connection_that_is_standard_input_is_none_to_be_served() {
+    let test = Test::of_projects(&["shop"]);
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let stream = TcpStream::connect(other.local_addr().expect("it has one")).expect("it listens");
+    // As inetd does with `nowait`.
+    let socket = TcpListener::from(std::os::fd::OwnedFd::from(stream));
+    let (_child, mut said) = started_with(&test, socket, "exec \"$program\"");
+    let url = format!("http://127.0.0.1:{}/v1 for ", test.port(0));
+    let first = said.next().expect("it says where");
+    assert!(first.starts_with(&url), "{first}");
 }
 
 #[test]
@@ -308,7 +346,7 @@ fn requests_under_way_come_to_their_end() {
     let upstream = Upstream::start(move |_, stream| {
         let turn = turn.lock().expect("nobody failed");
         let _: Result<(), _> = turn.recv_timeout(crate::upstream::LONG);
-        let _ = std::io::Write::write_all(stream, plain("late").as_bytes());
+        let _ = stream.write_all(plain("late").as_bytes());
     });
     let mut proxy = Proxy::start(&test, "shop", &upstream, &["--drain-timeout", "20s"]);
     let mut client = proxy.connect();
@@ -318,7 +356,7 @@ fn requests_under_way_come_to_their_end() {
     proxy.signal(Signal::TERM);
     // No new ones are taken, and the port is free for the next.
     let end = std::time::Instant::now() + crate::upstream::LONG;
-    while std::net::TcpStream::connect(("127.0.0.1", test.port(0))).is_ok() {
+    while TcpStream::connect(("127.0.0.1", test.port(0))).is_ok() {
         assert!(std::time::Instant::now() < end);
     }
     sender.send(()).expect("it waits");
