@@ -7,13 +7,11 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{self, AtFlags};
 use rustix::io::retry_on_intr;
 
-use super::Dir;
 use super::os::OsDir;
 
 impl OsDir {
-    /// Returns when the file `name` was written, or [touched](OsDir::touch); `None` where there
-    /// is none.
-    pub(crate) fn written(&self, name: &str) -> io::Result<Option<SystemTime>> {
+    /// See [`Dir::written`](super::Dir::written).
+    pub(super) fn date_of(&self, name: &str) -> io::Result<Option<SystemTime>> {
         let stat = self.ask(|| fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW));
         let stat = match stat {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -31,23 +29,22 @@ impl OsDir {
         let time = second.and_then(|second| second.checked_add(part));
         Ok(Some(time.unwrap_or(SystemTime::UNIX_EPOCH)))
     }
+}
 
-    /// Dates a file, durably. Not before 1970.
-    pub(crate) fn touch(&self, file: &OwnedFd, time: SystemTime) -> io::Result<()> {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH);
-        let since = since.unwrap_or_default();
-        let time = fs::Timespec {
-            tv_sec: i64::try_from(since.as_secs()).map_err(|_| io::ErrorKind::InvalidInput)?,
-            tv_nsec: since.subsec_nanos().into(),
-        };
-        let times = fs::Timestamps {
-            last_access: fs::Timespec {
-                tv_sec: 0,
-                tv_nsec: fs::UTIME_OMIT,
-            },
-            last_modification: time,
-        };
-        retry_on_intr(|| fs::futimens(file, &times))?;
-        self.sync_file(file)
-    }
+/// See [`Dir::touch`](super::Dir::touch).
+pub(super) fn date(file: &OwnedFd, time: SystemTime) -> io::Result<()> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let since = since.unwrap_or_default();
+    let time = fs::Timespec {
+        tv_sec: i64::try_from(since.as_secs()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        tv_nsec: since.subsec_nanos().into(),
+    };
+    let times = fs::Timestamps {
+        last_access: fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: fs::UTIME_OMIT,
+        },
+        last_modification: time,
+    };
+    Ok(retry_on_intr(|| fs::futimens(file, &times))?)
 }

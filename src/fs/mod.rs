@@ -1,6 +1,7 @@
 //! The only room that touches the disk.
 
 use std::io;
+use std::time::SystemTime;
 
 use camino::Utf8Path;
 
@@ -116,7 +117,17 @@ pub(crate) trait Dir: Sized {
     /// beside it may miss the name. For the index, and for a claim whose lock the caller holds.
     fn replace(&self, name: &str, to: &Self, new: &str) -> io::Result<()>;
 
-    /// Makes the content of a file survive a power cut. POSIX `fsync`; macOS `F_FULLFSYNC`.
+    /// Returns when the file of this name was written, or [dated](Dir::touch); `None` where there
+    /// is none.
+    fn written(&self, name: &str) -> io::Result<Option<SystemTime>>;
+
+    /// Dates a file, not before 1970.
+    ///
+    /// POSIX `futimens`. What its lock keeps from others is dated under it.
+    fn touch(&self, file: &Self::File, time: SystemTime) -> io::Result<()>;
+
+    /// Makes the content and the date of a file survive a power cut. POSIX `fsync` (`fdatasync`
+    /// would leave the date); macOS `F_FULLFSYNC`.
     fn sync_file(&self, file: &Self::File) -> io::Result<()>;
 
     /// Makes the names in this directory survive a power cut: `fsync` of the directory.

@@ -4,6 +4,7 @@ use std::io;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::buffer::spare_capacity;
@@ -11,6 +12,7 @@ use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::Dir;
+use super::date::date;
 use super::mount::{self, Filesystem};
 
 /// Files are for their user alone: they name projects.
@@ -398,6 +400,14 @@ impl Dir for OsDir {
 
     fn replace(&self, name: &str, to: &OsDir, new: &str) -> io::Result<()> {
         Ok(retry_on_intr(|| fs::renameat(&self.fd, name, &to.fd, new))?)
+    }
+
+    fn written(&self, name: &str) -> io::Result<Option<SystemTime>> {
+        self.date_of(name)
+    }
+
+    fn touch(&self, file: &OwnedFd, time: SystemTime) -> io::Result<()> {
+        date(file, time)
     }
 
     fn sync_file(&self, file: &OwnedFd) -> io::Result<()> {

@@ -42,6 +42,7 @@ mod lookup;
 mod loom;
 mod mark;
 mod release;
+mod renewal;
 mod standing;
 mod sweep;
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub(crate) use lookup::{
 };
 pub(crate) use mark::{LOCK_NAME, Marked, Refreshed, is_mark, marks, refresh};
 pub(crate) use release::{Archive, Released, release, release_ended};
+pub(crate) use renewal::{expires, renew};
 pub(crate) use standing::{Standing, standing};
 pub(crate) use sweep::{Swept, is_staged_record, sweep, sweep_port, sweep_staging};
 pub(crate) use withdraw::{Aside, set_aside, withdraw};

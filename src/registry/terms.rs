@@ -1,19 +1,17 @@
-//! Claims that hold for a time, or as long as a process lives.
-//!
-//! A record never changes, so that the time of a claim is the date of its file: `renew` dates it
-//! anew, under the lock of the file, and whoever takes an ended claim away asks under that lock.
+//! Claims that hold for a time, or as long as a process lives: when they are over by the clock, and
+//! who takes them away then.
 
 use std::time::{Duration, SystemTime};
 
 use super::{Registry, Request};
 use crate::claim::Claim;
-use crate::error::{Error, Op, Result};
+use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::index::present;
 use crate::net::is_free;
 use crate::place::Place;
-use crate::protocol::{Context, ROUNDS_MAX, committed, pause, release_ended};
-use crate::record::{Nonce, Record, claim_name};
+use crate::protocol::{ROUNDS_MAX, committed, expires, release_ended, renew};
+use crate::record::{Nonce, Record};
 use crate::term::Term;
 
 impl Registry {
@@ -27,7 +25,7 @@ impl Registry {
     /// [`Request::for_time`](crate::Request::for_time) has an example.
     pub fn expires(&self, record: &Record) -> Result<Option<SystemTime>> {
         match self.place()? {
-            Some(place) => expires(place, record),
+            Some(place) => expires(&place.store, record),
             None => Ok(None),
         }
     }
@@ -62,39 +60,10 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn renew(&self, record: &Record, time: Duration) -> Result<bool> {
-        let (Some(place), Term::Ttl(ttl)) = (self.place()?, record.term()) else {
-            return Ok(false);
-        };
-        // What is written in the record is counted from the date.
-        let date = now()
-            .checked_add(Duration::from_secs(time.as_secs()))
-            .and_then(|end| end.checked_sub(Duration::from_secs(*ttl)))
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        let (dir, name) = (&place.store.ports, claim_name(record.port()));
-        for round in 0..ROUNDS_MAX {
-            let file = match dir.open(&name) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-                file => file.at(Op::Open, dir, &name)?,
-            };
-            if dir.has_locks() && !dir.try_lock(&file).at(Op::Lock, dir, &name)? {
-                pause(round);
-                continue;
-            }
-            let renewed = (|| {
-                // One that was released may lie there until it is swept: its lock was held.
-                let is_it = dir.means(&name, &file).at(Op::Inspect, dir, &name)?
-                    && committed(&place.store, record.port())?
-                        .is_some_and(|there| there.nonce() == record.nonce());
-                // Without the date, `portclaim stress` must find that it ends too early (.ci/run).
-                if is_it && !cfg!(portclaim_mutant = "unrenewed") {
-                    dir.touch(&file, date).at(Op::Write, dir, &name)?;
-                }
-                Ok(is_it)
-            })();
-            dir.unlock(&file);
-            return renewed;
+        match self.place()? {
+            Some(place) => renew(&place.store, record, end_after(time)),
+            None => Ok(false),
         }
-        Err(Error::contended(dir.path().join(name)))
     }
 }
 
@@ -137,13 +106,14 @@ impl Registry {
     }
 }
 
-fn expires(place: &Place, record: &Record) -> Result<Option<SystemTime>> {
-    let Term::Ttl(ttl) = record.term() else {
-        return Ok(None);
-    };
-    let (dir, name) = (&place.store.ports, claim_name(record.port()));
-    let written = dir.written(&name).at(Op::Inspect, dir, &name)?;
-    Ok(written.and_then(|time| time.checked_add(Duration::from_secs(*ttl))))
+/// Returns when so much time from now on is over, in whole seconds.
+fn end_after(time: Duration) -> SystemTime {
+    let time = Duration::from_secs(time.as_secs());
+    // What is later than can be told is as late as can be told.
+    let latest = Duration::from_secs(i64::MAX.unsigned_abs());
+    now()
+        .checked_add(time)
+        .unwrap_or(SystemTime::UNIX_EPOCH + latest)
 }
 
 #[expect(
@@ -158,7 +128,7 @@ fn now() -> SystemTime {
 fn has_ended(place: &Place, record: &Record) -> Result<bool> {
     let is_over = match record.term() {
         Term::Kept | Term::Lease => false,
-        Term::Ttl(_) => expires(place, record)?.is_some_and(|end| end <= now()),
+        Term::Ttl(_) => expires(&place.store, record)?.is_some_and(|end| end <= now()),
         Term::Owner(owner) => owner.is_dead(),
     };
     Ok(is_over && is_free(record.port())?)

@@ -5,6 +5,7 @@
 //! that the tests would notice.
 
 use std::io;
+use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::io::Errno;
@@ -56,6 +57,10 @@ pub(crate) enum Fault {
     SyncKeepsNothing,
     /// No flush of a file keeps anything.
     SyncFileKeepsNothing,
+    /// A flush of a file keeps its content, and not its date: `fdatasync`.
+    SyncFileKeepsNoDate,
+    /// `touch` says that it did, and did not.
+    DatesNothing,
     /// Directories are flushed before a name is published in one, and not when asked.
     SyncsBeforePublish,
     /// A flush that fails says that it did not.
@@ -115,8 +120,20 @@ fn with<T>(state: &Mutex<State>, step: impl FnOnce(&mut State) -> T) -> T {
     step(&mut state.lock().expect("no step panics"))
 }
 
+/// What the clock of a new disk says, in seconds since 1970: more than any claim is given for.
+pub(crate) const START: u64 = 1_000_000;
+
 fn failure<T>(kind: io::ErrorKind) -> io::Result<T> {
     Err(kind.into())
+}
+
+fn time(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 impl SimDir {
@@ -125,6 +142,7 @@ impl SimDir {
         let state = State {
             folders: vec![Folder::default(); N],
             faults: faults.to_vec(),
+            now: START,
             ..State::default()
         };
         SimDir::of(state, names)
@@ -151,6 +169,16 @@ impl SimDir {
             let inode = state.add(content);
             state.set(self.dir, name, Some(inode));
         });
+    }
+
+    /// Returns what the clock says. It goes with the disk: one clock for all that work on it.
+    pub(crate) fn now(&self) -> SystemTime {
+        time(with(&self.state, |state| state.now))
+    }
+
+    /// Lets so many seconds pass.
+    pub(crate) fn pass(&self, seconds: u64) {
+        with(&self.state, |state| state.now += seconds);
     }
 
     #[cfg(loom)]
@@ -261,19 +289,16 @@ impl Dir for SimDir {
     }
 
     fn write(&self, file: &SimFile, bytes: &[u8]) -> io::Result<()> {
-        let put = |state: &mut State, bytes: &[u8]| {
-            state.change(file.inode).content = bytes.to_vec();
-        };
         self.step_or(
             "write",
             "",
             |state| {
-                put(state, bytes);
+                state.write(file.inode, bytes);
                 Ok(())
             },
             |state, errno| {
                 if errno == Errno::NOSPC {
-                    put(state, &bytes[..bytes.len() / 2]);
+                    state.write(file.inode, &bytes[..bytes.len() / 2]);
                 }
             },
         )
@@ -353,6 +378,25 @@ impl Dir for SimDir {
         })
     }
 
+    fn written(&self, name: &str) -> io::Result<Option<SystemTime>> {
+        self.step("written", name, |state| {
+            let inode = state.find(self.dir, name).ok();
+            Ok(inode.map(|inode| time(state.inodes[inode].date)))
+        })
+    }
+
+    fn touch(&self, file: &SimFile, time: SystemTime) -> io::Result<()> {
+        self.step("touch", "", |state| {
+            if !state.has(Fault::DatesNothing) {
+                let inode = state.change(file.inode);
+                inode.date = seconds(time);
+                // What is written anew is flushed anew.
+                inode.date_lost = false;
+            }
+            Ok(())
+        })
+    }
+
     fn sync_file(&self, file: &SimFile) -> io::Result<()> {
         let answer = self.step_or(
             "sync_file",
@@ -363,7 +407,7 @@ impl Dir for SimDir {
                 }
                 Ok(())
             },
-            |state, _| state.change(file.inode).lost = true,
+            |state, _| state.lose(file.inode),
         );
         if self.hides_failure() { Ok(()) } else { answer }
     }

@@ -5,16 +5,17 @@
 //! changes, whatever became of other names; so of a rename from one directory to another, both
 //! halves may be kept, one, or none. (A file system that keeps a rename whole leaves fewer
 //! states, all of them among these.) A file whose content was not flushed may be as it was,
-//! empty, cut short, zeros, or whole. A seal that was not flushed may be on or off.
+//! empty, cut short, zeros, or whole. A seal that was not flushed may be on or off, and a date
+//! what it was before or after.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use super::state::{Folder, Inode, State};
+use super::state::{Flushed, Folder, Inode, State};
 use super::{Fault, SimDir};
 
-/// A disk that no process uses.
+/// A disk that no process uses. Its clock goes on where it stopped.
 #[derive(Clone)]
 pub(crate) struct Disk(State);
 
@@ -102,6 +103,7 @@ impl Disk {
         [0, 1].map(|seed| {
             let mut hasher = DefaultHasher::new();
             hasher.write_usize(seed);
+            hasher.write_u64(self.0.now);
             for folder in &self.0.folders {
                 for (name, inode) in &folder.names {
                     (name, number(inode)).hash(&mut hasher);
@@ -141,10 +143,10 @@ fn kept_names(folder: &Folder, choose: Choose<'_>) -> Folder {
 }
 
 fn kept_file(inode: &Inode, choose: Choose<'_>) -> Inode {
-    let (content, sealed) = &inode.flushed;
-    let mut contents = vec![content.clone()];
+    let flushed = &inode.flushed;
+    let mut contents = vec![flushed.content.clone()];
     let whole = &inode.content;
-    if content != whole {
+    if flushed.content != *whole {
         // A record that is cut short anywhere is torn; without its line feed it looks best.
         for len in [
             0,
@@ -159,15 +161,23 @@ fn kept_file(inode: &Inode, choose: Choose<'_>) -> Inode {
         contents.dedup();
     }
     let content = contents.swap_remove(choose(contents.len()));
-    let sealed = if *sealed == inode.sealed {
-        *sealed
+    let sealed = if flushed.sealed == inode.sealed {
+        inode.sealed
     } else {
         choose(2) == 1
     };
+    let mut dates = vec![flushed.date, inode.date];
+    dates.dedup();
+    let date = dates[choose(dates.len())];
     Inode {
-        flushed: (content.clone(), sealed),
+        flushed: Flushed {
+            content: content.clone(),
+            sealed,
+            date,
+        },
         content,
         sealed,
+        date,
         ..Inode::default()
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) version: usize,
     /// How many flushes of directories were asked for so far.
     pub(super) syncs: usize,
+    /// What the clock says, in seconds. It stands still until somebody sets it.
+    pub(super) now: u64,
 }
 
 /// A file.
@@ -25,13 +27,25 @@ pub(super) struct State {
 pub(super) struct Inode {
     pub(super) content: Vec<u8>,
     pub(super) sealed: bool,
+    /// When it was written, or what it was dated.
+    pub(super) date: u64,
     /// The open file that holds the lock.
     pub(super) lock: Option<usize>,
-    /// What a power cut leaves for certain: the content and the seal at the last flush.
-    pub(super) flushed: (Vec<u8>, bool),
+    /// What a power cut leaves for certain.
+    pub(super) flushed: Flushed,
     /// A flush has failed since the content was written. As on Linux, it is lost to later
     /// flushes, although they succeed.
     pub(super) lost: bool,
+    /// The same since it was dated.
+    pub(super) date_lost: bool,
+}
+
+/// What a file was like at its last flush.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Flushed {
+    pub(super) content: Vec<u8>,
+    pub(super) sealed: bool,
+    pub(super) date: u64,
 }
 
 /// A directory.
@@ -62,7 +76,12 @@ impl State {
         self.inodes.push(Inode {
             content: content.to_vec(),
             sealed,
-            flushed: (Vec::new(), sealed),
+            date: self.now,
+            flushed: Flushed {
+                sealed,
+                date: self.now,
+                ..Flushed::default()
+            },
             ..Inode::default()
         });
         self.inodes.len() - 1
@@ -92,12 +111,31 @@ impl State {
         &mut self.inodes[inode]
     }
 
-    /// Flushes the content of a file.
+    /// Writes the whole content of a file.
+    pub(super) fn write(&mut self, inode: usize, content: &[u8]) {
+        let now = self.now;
+        let inode = self.change(inode);
+        inode.content = content.to_vec();
+        inode.date = now;
+    }
+
+    /// Flushes the content of a file, and its date.
     pub(super) fn sync_file(&mut self, inode: usize) {
+        let keeps_date = !self.has(Fault::SyncFileKeepsNoDate);
         let inode = self.change(inode);
         if !inode.lost {
-            inode.flushed = (inode.content.clone(), inode.sealed);
+            inode.flushed.content.clone_from(&inode.content);
+            inode.flushed.sealed = inode.sealed;
         }
+        if !inode.date_lost && keeps_date {
+            inode.flushed.date = inode.date;
+        }
+    }
+
+    /// Flushes a file, and fails.
+    pub(super) fn lose(&mut self, inode: usize) {
+        let inode = self.change(inode);
+        (inode.lost, inode.date_lost) = (true, true);
     }
 
     pub(super) fn drop_lock(&mut self, inode: usize, open: usize) {
