@@ -15,7 +15,7 @@ use crate::fs::sim::{Fault, SimDir};
 use crate::net::Availability;
 use crate::port::Port;
 use crate::project::{Holder, ProjectPath};
-use crate::record::{Nonce, Record, claim_port};
+use crate::record::{Draft, Nonce, Record, claim_port};
 
 pub(super) fn port(number: u16) -> Port {
     Port::new(number).expect("a port")
@@ -108,7 +108,7 @@ pub(super) fn move_port(
         let Lookup::Held(old, _) = lookup(store, from)? else {
             return Ok(None);
         };
-        let new = |old: &Record, nonce| Record::new(old.port(), nonce, to.clone());
+        let new = |old: &Record, nonce| old.moved(nonce, Draft::from(to.clone()));
         match hand_over(store, std::slice::from_ref(&old), new)? {
             HandedOver::Changed => pause(round),
             done => return Ok(Some((old, done))),

@@ -1,21 +1,28 @@
 //! What must hold after anything: the guarantees, seen by processes that come later.
 
 use std::collections::BTreeSet;
+use std::time::UNIX_EPOCH;
 
 use crate::fs::Dir;
-use crate::fs::sim::Disk;
+use crate::fs::sim::{Disk, START};
 
 use super::super::testing::ports;
-use super::super::{Standing, is_staged_record, lookup, marks, standing};
-use super::op::{Answer, Op, PROJECTS, REGISTRY, of, registry};
+use super::super::{Lookup, Standing, expires, is_staged_record, lookup, marks, standing};
+use super::file::{REGISTRY, registry};
+use super::holders::of;
+use super::op::{Answer, Op};
 use super::told::Told;
 use super::{Process, World};
+use crate::term::Term;
 
 /// The process that comes later.
 const LATER: u8 = 99;
 
 /// Ports for everybody.
 const PORTS: &[u16] = &[1, 2, 3, 5, 6, 7, 8];
+
+/// Longer than anything is given for, in seconds.
+const LONG: u64 = 100_000;
 
 /// Starts a new process on a copy of the disk, and checks what it finds and can do.
 pub(super) fn check(disk: &Disk, told: &Told) {
@@ -27,16 +34,18 @@ pub(super) fn check(disk: &Disk, told: &Told) {
     expect_told(&process, told);
     let mut told = told.clone();
     let mut taken = BTreeSet::new();
-    for project in PROJECTS {
-        let op = Op::Acquire(project, PORTS);
+    let mut held = Vec::new();
+    for name in told.holders().collect::<Vec<_>>() {
+        let op = Op::Acquire(name, PORTS);
         told.begin(op);
         let answer = op.run(&process);
         // What was told before, and only that, is told again.
         told.end(op, Some(&answer));
         let Ok(Answer::Held(record)) = answer else {
-            panic!("{project} gets no port: {answer:?}");
+            panic!("{name} gets no port: {answer:?}");
         };
         assert!(taken.insert(record.port().get()), "two holders: {record:?}");
+        held.push((name, record));
     }
     expect_told(&process, &told);
     run(&process, Op::Sweep);
@@ -46,9 +55,15 @@ pub(super) fn check(disk: &Disk, told: &Told) {
     let shown = index.read(REGISTRY, 1000).expect("the registry file");
     assert_eq!(shown, shows(&process), "the registry file is stale");
     assert_eq!(marks(index).expect("marks"), [], "a mark is left");
-    for project in PROJECTS {
-        let answer = run(&process, Op::Release(project));
-        assert!(matches!(answer, Answer::Released(_)), "{answer:?}");
+    run(&process, Op::Pass(LONG));
+    for (name, record) in held {
+        // What was given for a time can be had again when that is over.
+        let op = match record.term() {
+            Term::Ttl(_) => Op::Reclaim(name),
+            _ => Op::Release(name),
+        };
+        let answer = run(&process, op);
+        assert_eq!(answer, Answer::Released(record));
     }
     expect_clean(&process, &[]);
     let commits = process.store.projects.names().expect("names");
@@ -67,13 +82,19 @@ fn shows(process: &Process) -> Vec<u8> {
     registry(process).expect("look-ups")
 }
 
-/// Every project finds what it was told.
+/// Every holder finds what it was told.
 pub(super) fn expect_told(process: &Process, told: &Told) {
-    for project in PROJECTS {
-        told.expect(
-            project,
-            &lookup(&process.store, of(project)).expect("lookup"),
-        );
+    for name in told.holders() {
+        let found = lookup(&process.store, of(name)).expect("lookup");
+        told.expect(name, &found);
+        let Lookup::Held(record, _) = found else {
+            continue;
+        };
+        let end = expires(&process.store, &record).expect("a date");
+        if let Some(end) = end {
+            let since = end.duration_since(UNIX_EPOCH).expect("later than 1970");
+            told.expect_end(&record, since.as_secs().saturating_sub(START));
+        }
     }
     for lease in told.leases() {
         let found = standing(&process.store, lease.port()).expect("look");

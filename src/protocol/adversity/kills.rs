@@ -5,7 +5,8 @@ use crate::fs::sim::Fault;
 use super::meeting::meet;
 use super::op::Op;
 use super::play::play_alone;
-use super::scenes::{Base, COMMON, MEETING, all, bases};
+use super::scenes::{COMMON, MEETING, all};
+use super::stage::{Base, bases};
 use super::tried::Tried;
 
 fn kill_alone(faults: &[Fault]) {

@@ -6,7 +6,7 @@ use crate::fs::sim::Verdict;
 
 use super::op::{Answer, Op};
 use super::play::{Inside, OPERATION, Played, play};
-use super::scenes::Base;
+use super::stage::Base;
 
 /// Plays `other` inside `op` before each step of that, whole; and, if `kills` says so, killed
 /// at each step of its own that changes the disk.

@@ -30,6 +30,8 @@ use op::{Answer, Op};
 
 mod check;
 mod faults;
+mod file;
+mod holders;
 mod kills;
 mod meeting;
 mod model;
@@ -37,7 +39,11 @@ mod moves;
 mod op;
 mod play;
 mod power_cuts;
+mod run;
 mod scenes;
+mod stage;
+mod terms;
+mod together;
 mod told;
 mod tried;
 

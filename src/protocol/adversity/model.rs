@@ -18,7 +18,8 @@ use crate::record::{LEN_MAX, Record};
 
 use super::World;
 use super::check::{check, expect_told};
-use super::op::{Op, PROJECTS};
+use super::holders::{HOLDERS, PAIR, PROJECTS, SERVICES, name_of};
+use super::op::Op;
 use super::told::Told;
 
 /// Most steps until something happens in an operation; the longest takes about as many.
@@ -63,16 +64,23 @@ enum Trouble {
 
 fn op() -> impl Strategy<Value = Op> {
     const PORTS: [&[u16]; 3] = [&[1, 2, 3], &[3, 1, 2], &[2, 4, 5, 1, 6, 3]];
+    const FIRSTS: [&[u16]; 2] = [&[1, 2, 5], &[5, 2]];
     let project = || select(&PROJECTS[..]);
+    let timed = || select(&PROJECTS[..2]);
+    let service = || select(&HOLDERS[3..5]);
     let ports = || select(&PORTS[..]);
     prop_oneof![
         4 => (project(), ports()).prop_map(|(project, ports)| Op::Acquire(project, ports)),
-        1 => (project(), ports()).prop_map(|(project, ports)| Op::AcquireFor(project, ports)),
-        1 => ports().prop_map(Op::AcquireSet),
+        2 => (timed(), ports()).prop_map(|(project, ports)| Op::AcquireFor(project, ports)),
+        2 => (timed(), select(&[30, 90, 600][..])).prop_map(|(project, time)| Op::Renew(project, time)),
+        1 => select(&[20, 61, 700][..]).prop_map(Op::Pass),
+        1 => (select(&[PAIR, SERVICES][..]), ports()).prop_map(|(all, ports)| Op::AcquireSet(all, ports)),
+        1 => select(&FIRSTS[..]).prop_map(Op::AcquireRow),
+        1 => prop_oneof![service().prop_map(Op::Release), Just(Op::ReleaseRow)],
         1 => (project(), 1..4u16).prop_map(|(project, port)| Op::TakeOver(project, port)),
         3 => project().prop_map(Op::Release),
         1 => project().prop_map(Op::Archive),
-        1 => project().prop_map(Op::Reclaim),
+        2 => timed().prop_map(Op::Reclaim),
         2 => (project(), ports()).prop_map(|(project, ports)| Op::Lease(project, ports)),
         1 => select(&[Op::EndLease, Op::LeaseDies][..]),
         2 => (project(), project()).prop_map(|(from, to)| Op::Move(from, to)),
@@ -163,7 +171,7 @@ impl Play {
         let before = dir.read(name, LEN_MAX).expect("read");
         if let Ok(record) = Record::decode(&before) {
             let mut told = self.told.borrow_mut();
-            told.doubt(record.project().as_str());
+            told.doubt(name_of(record.holder()));
             if !commit {
                 told.doubt_lease(record.port());
             }

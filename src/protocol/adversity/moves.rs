@@ -7,7 +7,8 @@ use super::World;
 use super::meeting::meet;
 use super::op::{Answer, Op};
 use super::play::{OPERATION, play_alone};
-use super::scenes::{Base, COMMON, MEETING, MOVE, bases, moving};
+use super::scenes::{COMMON, MEETING, MOVE, moving};
+use super::stage::{Base, bases};
 use super::tried::Tried;
 
 /// Returns which of the two projects have port 1.

@@ -1,63 +1,38 @@
-//! What a process does: one call of the protocol.
+//! What a process does: one call of the protocol, and what it says.
 
-use std::collections::VecDeque;
-use std::sync::LazyLock;
-
-use crate::error::{Error, Op as Call, Result};
-use crate::fs::Dir;
-use crate::net::Availability;
-use crate::port::Port;
-use crate::project::Holder;
-use crate::record::{Draft, Record};
-use crate::term::Term;
-
-use super::super::testing::{holder, move_port, port};
-use super::super::{
-    Acquired, Archive, Context, HandedOver, Lookup, Marked, Picker, Refreshed, Rejection, Released,
-    acquire, acquire_set, lease, lookup, lookup_seal, refresh, release, release_ended, sweep,
-    sweep_staging,
-};
-use super::Process;
-
-/// The projects that take part. The last one has a port, and is left alone.
-pub(super) const PROJECTS: [&str; 3] = ["/a", "/b", "/z"];
+use super::super::{Acquired, HandedOver, Released};
+use super::holders::{ROW, one};
+use crate::record::Record;
 
 /// A port that some other program uses, as long as the simulation lasts.
 pub(super) const USED: u16 = 4;
 
-/// The registry file's name, in the directory of the marks.
-pub(super) const REGISTRY: &str = "registry";
-
-static HOLDERS: LazyLock<[Holder; 3]> = LazyLock::new(|| PROJECTS.map(holder));
-
-/// The holder of a project.
-pub(super) fn of(project: &str) -> &'static Holder {
-    HOLDERS
-        .iter()
-        .find(|holder| holder.project().as_str() == project)
-        .expect("one of the projects")
-}
-
-/// The projects that are given ports together.
-pub(super) const SET: &[&str] = PROJECTS.split_at(2).0;
+/// How long a claim holds that is given for a time, in seconds.
+pub(super) const TIME: u64 = 60;
 
 /// A call of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Op {
-    /// Acquires a port for a project, the first of these that can be had.
+    /// Acquires a port for a holder, the first of these that can be had.
     Acquire(&'static str, &'static [u16]),
-    /// The same for a time.
+    /// The same for [`TIME`]. What was given for a time before begins anew.
     AcquireFor(&'static str, &'static [u16]),
-    /// Acquires ports for all of [`SET`], or for none.
-    AcquireSet(&'static [u16]),
+    /// Acquires ports for all of these holders, or for none.
+    AcquireSet(&'static [&'static str], &'static [u16]),
+    /// Acquires ports in a row for [`ROW`], of which the first is one of these, or none.
+    AcquireRow(&'static [u16]),
     /// Acquires this port and no other, as an adopter does.
     TakeOver(&'static str, u16),
+    /// Lets a claim that was given for a time hold for so many seconds from now on.
+    Renew(&'static str, u64),
     Release(&'static str),
+    /// Releases the ports of [`ROW`].
+    ReleaseRow,
     /// Takes the port away if it was given for a time, which is over.
     Reclaim(&'static str),
     /// Releases, and keeps the files.
     Archive(&'static str),
-    /// Moves the port of the first project to the second.
+    /// Moves the port of the first holder to the second.
     Move(&'static str, &'static str),
     Lookup(&'static str),
     /// Leases a port, for longer than the call.
@@ -72,12 +47,14 @@ pub(super) enum Op {
     Refresh,
     /// The same by force.
     Rewrite,
+    /// So many seconds pass.
+    Pass(u64),
 }
 
 /// What it said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The project's port.
+    /// The holder's port.
     Held(Record),
     /// The ports of all that were to be given one.
     HeldAll(Vec<Record>),
@@ -85,174 +62,82 @@ pub(super) enum Answer {
     Leased(Record),
     /// No port was left.
     Exhausted,
+    /// The holders of a row have ports that lie in none.
+    Apart,
+    /// This claim holds for the new time.
+    Renewed(Record),
     /// This claim was released.
     Released(Record),
-    /// The first claim is the second one now, another project's.
+    /// These were.
+    ReleasedAll(Vec<Record>),
+    /// The first claim is the second one now, another holder's.
     Moved(Record, Record),
-    /// The project that was to get a port has this one already.
+    /// The holder that was to get a port has this one already.
     Occupied(Record),
-    /// The project has no port.
+    /// The holder has no port, or none that was given for a time.
     Absent,
     /// It is done, or another process does it.
     Done,
 }
 
 impl Op {
-    /// Returns whether both are about the same project.
+    /// Returns whether both are about the same holder.
     pub(super) fn meets(self, other: Op) -> bool {
-        let projects = |op: Op| [op.acquires(), one(op.releases()), one(op.looks_up())].concat();
-        let others = projects(other);
-        let own = projects(self);
-        own.iter().any(|project| others.contains(project))
+        let holders = |op: Op| {
+            let looks_up = match op {
+                Op::Lookup(name) => one(name),
+                _ => &[],
+            };
+            [op.tells(), op.releases(), looks_up].concat()
+        };
+        let others = holders(other);
+        holders(self).iter().any(|name| others.contains(name))
     }
 
+    /// Whom it may give a port that they have not.
     pub(super) fn acquires(self) -> &'static [&'static str] {
         match self {
-            Op::Acquire(project, _)
-            | Op::AcquireFor(project, _)
-            | Op::TakeOver(project, _)
-            | Op::Move(_, project) => one(Some(project)),
-            Op::AcquireSet(_) => SET,
+            Op::Acquire(name, _)
+            | Op::AcquireFor(name, _)
+            | Op::TakeOver(name, _)
+            | Op::Move(_, name) => one(name),
+            Op::AcquireSet(names, _) => names,
+            Op::AcquireRow(_) => ROW,
             _ => &[],
         }
     }
 
-    pub(super) fn releases(self) -> Option<&'static str> {
+    /// Whom it tells that they have a port.
+    pub(super) fn tells(self) -> &'static [&'static str] {
         match self {
-            Op::Release(project)
-            | Op::Reclaim(project)
-            | Op::Archive(project)
-            | Op::Move(project, _) => Some(project),
+            Op::Renew(name, _) => one(name),
+            _ => self.acquires(),
+        }
+    }
+
+    /// Whose port it may take away.
+    pub(super) fn releases(self) -> &'static [&'static str] {
+        match self {
+            Op::Release(name) | Op::Reclaim(name) | Op::Archive(name) | Op::Move(name, _) => {
+                one(name)
+            }
+            Op::ReleaseRow => ROW,
+            _ => &[],
+        }
+    }
+
+    /// Whose claim it gives a time, if it is given for one, and how many seconds from now on.
+    pub(super) fn dates(self) -> Option<(&'static str, u64)> {
+        match self {
+            Op::AcquireFor(name, _) | Op::Move(_, name) => Some((name, TIME)),
+            Op::Renew(name, time) => Some((name, time)),
             _ => None,
         }
     }
 
-    fn looks_up(self) -> Option<&'static str> {
-        match self {
-            Op::Lookup(project) => Some(project),
-            _ => None,
-        }
-    }
-
-    pub(super) fn run(self, process: &Process) -> Result<Answer> {
-        let store = &process.store;
-        let quarantine = || Ok(process.quarantine.clone());
-        match self {
-            Op::Acquire(project, ports) => {
-                let picker = &mut Ports::new(ports, true);
-                acquire(store, of(project), picker, quarantine).map(Answer::from)
-            }
-            Op::AcquireFor(project, ports) => {
-                acquire_all(process, &[project], ports, &Term::Ttl(60)).map(|all| match all {
-                    Some(mut all) => Answer::Held(all.remove(0)),
-                    None => Answer::Exhausted,
-                })
-            }
-            Op::AcquireSet(ports) => acquire_all(process, SET, ports, &Term::Kept)
-                .map(|all| all.map_or(Answer::Exhausted, Answer::HeldAll)),
-            Op::TakeOver(project, port) => {
-                let picker = &mut Ports::new(&[port], false);
-                acquire(store, of(project), picker, quarantine).map(Answer::from)
-            }
-            Op::Release(project) => release(store, of(project), None, None).map(Answer::from),
-            Op::Reclaim(project) => match lookup(store, of(project))? {
-                Lookup::Held(record, _) if matches!(record.term(), Term::Ttl(_)) => {
-                    let is_gone = release_ended(store, &record, || Ok(true))?;
-                    Ok(if is_gone {
-                        Answer::Released(record)
-                    } else {
-                        Answer::Done
-                    })
-                }
-                _ => Ok(Answer::Absent),
-            },
-            Op::Archive(project) => {
-                let [ports, projects] = &process.archive;
-                let archive = Archive { ports, projects };
-                release(store, of(project), None, Some(&archive)).map(Answer::from)
-            }
-            Op::Move(from, to) => move_port(store, of(from), of(to)).map(answer_of_move),
-            Op::Lookup(project) => Ok(match lookup(store, of(project))? {
-                Lookup::Held(record, _) => Answer::Held(record),
-                _ => Answer::Absent,
-            }),
-            Op::Lease(project, ports) => {
-                let picker = &mut Ports::new(ports, true);
-                let Some(leased) = lease(store, of(project), picker)? else {
-                    return Ok(Answer::Exhausted);
-                };
-                let record = leased.record().clone();
-                process.leases.borrow_mut().push_back(leased);
-                Ok(Answer::Leased(record))
-            }
-            Op::EndLease => {
-                let lease = process.leases.borrow_mut().pop_front();
-                if let Some(lease) = lease {
-                    lease.end(store);
-                }
-                Ok(Answer::Done)
-            }
-            Op::LeaseDies => {
-                drop(process.leases.borrow_mut().pop_front());
-                Ok(Answer::Done)
-            }
-            Op::Sweep => sweep(store, quarantine).map(|_| Answer::Done),
-            Op::SweepStaging => sweep_staging(store).map(|()| Answer::Done),
-            Op::Refresh | Op::Rewrite => {
-                let write = |_: &[Marked]| write_registry(process);
-                refresh(store, self == Op::Rewrite, write).map(|_: Refreshed| Answer::Done)
-            }
-        }
-    }
-}
-
-/// Returns the list of one project, or none.
-fn one(project: Option<&'static str>) -> &'static [&'static str] {
-    let at = |project| PROJECTS.iter().position(|it| *it == project);
-    match project.and_then(at) {
-        Some(at) => &PROJECTS[at..=at],
-        None => &[],
-    }
-}
-
-/// Acquires ports for all of these projects; `None` where there are not enough.
-fn acquire_all(
-    process: &Process,
-    projects: &[&str],
-    ports: &'static [u16],
-    term: &Term,
-) -> Result<Option<Vec<Record>>> {
-    let drafts: Vec<Draft> = projects
-        .iter()
-        .map(|project| Draft {
-            term: term.clone(),
-            ..Draft::from(of(project).clone())
-        })
-        .collect();
-    let look = |draft: &Draft| lookup_seal(&process.store, &draft.holder);
-    let acquired = acquire_set(
-        &process.store,
-        &drafts,
-        drafts.iter().map(look).collect::<Result<_>>()?,
-        |_| Ok(Ports::new(ports, true)),
-        |_, _| Ok(()),
-        || Ok(process.quarantine.clone()),
-        &mut Vec::new(),
-    )?;
-    let record = |acquired| match acquired {
-        Acquired::Existing(record) | Acquired::New(record) => record,
-    };
-    Ok(acquired
-        .ok()
-        .map(|all| all.into_iter().map(record).collect()))
-}
-
-fn answer_of_move(moved: Option<(Record, HandedOver)>) -> Answer {
-    match moved {
-        None => Answer::Absent,
-        Some((old, HandedOver::Done(mut new))) => Answer::Moved(old, new.remove(0)),
-        Some((_, HandedOver::Occupied(there))) => Answer::Occupied(*there),
-        Some((_, HandedOver::Changed)) => panic!("it is tried again"),
+    /// Returns whether it is for several holders at once.
+    pub(super) fn is_set(self) -> bool {
+        self.acquires().len() > 1
     }
 }
 
@@ -275,64 +160,13 @@ impl From<Released> for Answer {
     }
 }
 
-/// What the registry file of the simulation should say: the ports that are held.
-pub(super) fn registry(process: &Process) -> Result<Vec<u8>> {
-    let mut lines = Vec::new();
-    for project in PROJECTS {
-        match lookup(&process.store, of(project))? {
-            Lookup::Held(record, _) => lines.push(format!("{project} {}\n", record.port())),
-            Lookup::Hidden(_) => return Err(Error::contended(project)),
-            _ => {}
+impl From<Option<(Record, HandedOver)>> for Answer {
+    fn from(moved: Option<(Record, HandedOver)>) -> Answer {
+        match moved {
+            None => Answer::Absent,
+            Some((old, HandedOver::Done(mut new))) => Answer::Moved(old, new.remove(0)),
+            Some((_, HandedOver::Occupied(there))) => Answer::Occupied(*there),
+            Some((_, HandedOver::Changed)) => panic!("it is tried again"),
         }
-    }
-    Ok(lines.concat().into_bytes())
-}
-
-/// Writes the registry file as the index does: aside, then over the old one.
-fn write_registry(process: &Process) -> Result<()> {
-    let (dir, to) = (&process.store.staging, &process.store.index);
-    let text = registry(process)?;
-    let nonce = (process.store.draw)().map_err(|error| Error::io(Call::Draw, "", error))?;
-    let name = format!("registry-{nonce}");
-    let file = dir.create(&name).at(Call::Create, dir, &name)?;
-    dir.write(&file, &text).at(Call::Write, dir, &name)?;
-    dir.replace(&name, to, REGISTRY)
-        .at(Call::Replace, to, REGISTRY)
-}
-
-/// Tries ports in a given order.
-struct Ports {
-    left: VecDeque<Port>,
-    is_range: bool,
-}
-
-impl Ports {
-    fn new(ports: &[u16], is_range: bool) -> Ports {
-        Ports {
-            left: ports.iter().copied().map(port).collect(),
-            is_range,
-        }
-    }
-}
-
-impl Picker for Ports {
-    fn next(&mut self) -> Result<Option<Port>> {
-        Ok(self.left.pop_front())
-    }
-
-    fn rejected(&mut self, _: Port, _: Rejection) {}
-
-    fn prefer(&mut self, port: Port) {
-        if self.is_range {
-            self.left.push_front(port);
-        }
-    }
-
-    fn availability(&mut self, port: Port) -> Result<Availability> {
-        Ok(if port.get() == USED {
-            Availability::InUse
-        } else {
-            Availability::Free
-        })
     }
 }

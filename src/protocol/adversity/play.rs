@@ -78,7 +78,10 @@ impl Tape {
     fn step(&self, which: usize) -> usize {
         let version = self.dir.version();
         if self.version.replace(version) != version {
-            self.kills.borrow_mut().push(self.steps[1].get());
+            // Behind the other one's end, it cannot be killed any more.
+            if which == 1 {
+                self.kills.borrow_mut().push(self.steps[1].get());
+            }
             self.keep();
         }
         self.steps[which].replace(self.steps[which].get() + 1)

@@ -5,7 +5,8 @@ use crate::fs::sim::{Fault, Verdict};
 use super::meeting::meet;
 use super::op::Op;
 use super::play::{Moment, play, play_alone};
-use super::scenes::{CLAIM, COMMON, MEETING, MOVE, Scene, all, bases};
+use super::scenes::{CLAIM, COMMON, MEETING, MOVE, all};
+use super::stage::{Scene, bases};
 use super::tried::Tried;
 
 /// The process of that.

@@ -1,30 +1,9 @@
-//! The disks and the operations that the instruments try.
+//! The operations that the instruments try, each on a disk of its own.
 
-use crate::fs::Dir;
-use crate::fs::sim::{Disk, Fault, Step, Verdict, kill};
-use crate::record::{Nonce, Record, claim_name};
-
-use super::super::testing::port;
-use super::op::{Answer, Op, USED, of};
-use super::told::Told;
-use super::{Process, World};
-
-/// What happens, and where.
-pub(super) struct Scene {
-    pub(super) name: &'static str,
-    pub(super) disk: Disk,
-    pub(super) told: Told,
-    pub(super) op: Op,
-}
-
-/// The process that makes a disk ready; after each time that all is made durable, the next.
-const FIRST: u8 = 10;
-
-/// A process that is killed meanwhile.
-const KILLED: u8 = 50;
-
-/// Half a record.
-const TORN: &[u8] = b"{\"format\":1,\"port\":1,\"nonce\":\"0101";
+use super::holders::SERVICES;
+use super::op::{Op, TIME, USED};
+use super::stage::{Scene, Stage, TORN, is_first_flush_of_claims, is_first_flush_of_names};
+use crate::fs::sim::Fault;
 
 /// Acquires a port for `/a`, as a project that has none.
 pub(super) const CLAIM: Op = Op::Acquire("/a", &[1, 2, 3]);
@@ -32,134 +11,20 @@ pub(super) const CLAIM: Op = Op::Acquire("/a", &[1, 2, 3]);
 /// Moves the port of `/a` to `/b`.
 pub(super) const MOVE: Op = Op::Move("/a", "/b");
 
-/// A disk that is being made ready.
-pub(super) struct Stage {
-    world: World,
-    process: Process,
-    /// The number of the latest process that made it ready.
-    processes: u8,
-    told: Told,
-}
-
-impl Stage {
-    /// `/z` has a port, and the registry file says so.
-    fn new(faults: &[Fault]) -> Stage {
-        let world = World::new(faults);
-        let process = world.process(FIRST);
-        let mut stage = Stage {
-            world,
-            process,
-            processes: FIRST,
-            told: Told::default(),
-        };
-        stage.run(Op::Acquire("/z", &[9]));
-        stage.run(Op::Refresh);
-        stage.settle();
-        stage
-    }
-
-    /// Everything so far is durable.
-    fn settle(&mut self) {
-        let mut disk = self.world.disk();
-        disk.settle();
-        self.world = World::mount(&disk);
-        self.processes += 1;
-        self.process = self.world.process(self.processes);
-    }
-
-    fn run(&mut self, op: Op) -> Answer {
-        self.told.begin(op);
-        let answer = op.run(&self.process);
-        self.told.end(op, Some(&answer));
-        answer.expect("nothing is in the way")
-    }
-
-    /// Runs an operation that is killed before its first step that `fatal` says so of.
-    fn run_killed(&mut self, op: Op, fatal: fn(Step<'_>) -> bool) {
-        self.told.begin(op);
-        let process = self.world.watched(KILLED, move |step| {
-            if fatal(step) {
-                kill();
-            }
-            Verdict::Go
-        });
-        let answer = process.run(op);
-        assert!(answer.is_none(), "it was not killed: {answer:?}");
-        self.told.end(op, answer.as_ref());
-    }
-
-    /// The claim of a project's port is lost, or says `content` now.
-    fn lose_claim(&mut self, project: &str, number: u16, content: Option<&[u8]>) {
-        let ports = &self.process.store.ports;
-        let name = claim_name(port(number));
-        ports.remove(&name).expect("it has that port");
-        if let Some(content) = content {
-            ports.put(&name, content);
-        }
-        self.told.doubt(project);
-    }
-
-    fn damage_commit(&mut self, project: &str) {
-        let projects = &self.process.store.projects;
-        let key = of(project).key();
-        projects.remove(key).expect("it has a commit");
-        projects.put(key, TORN);
-        self.told.doubt(project);
-    }
-
-    /// What killed claimers and other hands leave: claims without commits.
-    fn litter(&mut self) {
-        let store = &self.process.store;
-        let record = Record::new(port(6), Nonce::from_bytes([6; 16]), of("/b").clone());
-        store.ports.put("6.claim", &record.encode());
-        store.ports.put("7.claim", b"");
-        store.ports.put("8.claim", TORN);
-        let staged = format!("6-{}", record.nonce());
-        store.staging.put(&staged, &record.encode());
-        store
-            .staging
-            .put("5-05050505050505050505050505050505", TORN);
-    }
-
-    /// The scene, where everything so far is durable.
-    fn settled(mut self, name: &'static str, op: Op) -> Scene {
-        self.settle();
-        self.scene(name, op)
-    }
-
-    /// What was not flushed may go with a power cut.
-    fn scene(self, name: &'static str, op: Op) -> Scene {
-        Scene {
-            name,
-            disk: self.world.disk(),
-            told: self.told,
-            op,
-        }
-    }
-}
-
-fn is_first_flush_of_names(step: Step<'_>) -> bool {
-    step.call == "sync"
-}
-
 /// Every operation, on disks of all kinds.
 pub(super) fn all(faults: &[Fault]) -> Vec<Scene> {
     let mut scenes = acquiring(faults);
     scenes.extend(damaged(faults));
     scenes.extend(others(faults));
     scenes.extend(moving(faults));
+    scenes.extend(for_a_time(faults));
+    scenes.extend(together(faults));
     scenes
 }
 
 /// A port for a project: a new one, or its own.
 fn acquiring(faults: &[Fault]) -> Vec<Scene> {
-    let stage = |run: &[Op]| {
-        let mut stage = Stage::new(faults);
-        for op in run {
-            stage.run(*op);
-        }
-        stage
-    };
+    let stage = |ops: &[Op]| Stage::after(faults, ops);
     let mut again = stage(&[CLAIM]);
     again.settle();
     again.run(Op::Release("/a"));
@@ -208,13 +73,7 @@ fn damaged(faults: &[Fault]) -> Vec<Scene> {
 
 /// The other operations.
 fn others(faults: &[Fault]) -> Vec<Scene> {
-    let stage = |run: &[Op]| {
-        let mut stage = Stage::new(faults);
-        for op in run {
-            stage.run(*op);
-        }
-        stage
-    };
+    let stage = |ops: &[Op]| Stage::after(faults, ops);
     let mut dangling = stage(&[CLAIM]);
     dangling.lose_claim("/a", 1, None);
     let mut half = stage(&[CLAIM]);
@@ -241,13 +100,7 @@ fn others(faults: &[Fault]) -> Vec<Scene> {
 
 /// A port that goes from one project to another.
 pub(super) fn moving(faults: &[Fault]) -> Vec<Scene> {
-    let stage = |run: &[Op]| {
-        let mut stage = Stage::new(faults);
-        for op in run {
-            stage.run(*op);
-        }
-        stage
-    };
+    let stage = |ops: &[Op]| Stage::after(faults, ops);
     let mut before = stage(&[CLAIM]);
     before.settle();
     before.run_killed(MOVE, |step| step.call == "replace");
@@ -266,50 +119,53 @@ pub(super) fn moving(faults: &[Fault]) -> Vec<Scene> {
     ]
 }
 
-fn is_first_flush_of_claims(step: Step<'_>) -> bool {
-    step.call == "sync" && step.dir == "ports"
-}
+/// Gives `/a` a port for a time.
+pub(super) const CLAIM_FOR: Op = Op::AcquireFor("/a", &[1, 2, 3]);
 
-/// A disk, and what was told about it.
-pub(super) struct Base {
-    pub(super) name: &'static str,
-    pub(super) disk: Disk,
-    pub(super) told: Told,
-}
+/// Lets that time end later, or earlier, than it would.
+pub(super) const RENEWALS: [Op; 2] = [Op::Renew("/a", 600), Op::Renew("/a", 30)];
 
-/// Disks on which several processes work at once.
-pub(super) fn bases(faults: &[Fault]) -> Vec<Base> {
-    let free = Stage::new(faults);
-    let mut held = Stage::new(faults);
-    held.run(CLAIM);
-    held.run(Op::Refresh);
-    held.settle();
-    let mut unsealed = Stage::new(faults);
-    unsealed.run_killed(CLAIM, is_first_flush_of_names);
-    let mut released = Stage::new(faults);
-    released.run(CLAIM);
-    released.settle();
-    released.run_killed(Op::Release("/a"), |step| {
-        step.call == "remove" && step.dir == "projects"
-    });
-    let mut damaged = Stage::new(faults);
-    damaged.run(CLAIM);
-    damaged.lose_claim("/a", 1, Some(TORN));
-    damaged.litter();
-    damaged.settle();
-    [
-        ("nobody but /z has a port", free),
-        ("/a has a port", held),
-        ("the claimer of /a died", unsealed),
-        ("a release of /a died", released),
-        ("/a's claim is damaged", damaged),
+/// Ports that are given for a time.
+pub(super) fn for_a_time(faults: &[Fault]) -> Vec<Scene> {
+    let stage = |ops: &[Op]| Stage::after(faults, ops);
+    let over = Op::Pass(TIME + 1);
+    let mut before = stage(&[CLAIM_FOR, over]);
+    before.settle();
+    before.run_killed(RENEWALS[0], |step| step.call == "sync_file");
+    vec![
+        stage(&[]).settled("a port for a time", CLAIM_FOR),
+        stage(&[CLAIM_FOR, Op::Pass(1)]).settled("a port for a time again", CLAIM_FOR),
+        stage(&[CLAIM_FOR]).settled("renewal", RENEWALS[0]),
+        stage(&[CLAIM_FOR]).settled("renewal for a shorter time", RENEWALS[1]),
+        stage(&[CLAIM_FOR, over]).settled("renewal when the time is over", RENEWALS[1]),
+        before.scene("renewal after one that was killed", RENEWALS[0]),
+        stage(&[CLAIM_FOR, RENEWALS[0], over])
+            .settled("not over, for it was renewed", Op::Reclaim("/a")),
+        stage(&[CLAIM_FOR, over]).settled("over, and taken away", Op::Reclaim("/a")),
+        stage(&[CLAIM_FOR, Op::Pass(1)]).settled("move of a port for a time", MOVE),
     ]
-    .map(|(name, stage)| Base {
-        name,
-        disk: stage.world.disk(),
-        told: stage.told,
-    })
-    .into()
+}
+
+/// Two services that want ports together.
+pub(super) const SET: Op = Op::AcquireSet(SERVICES, &[1, 2, 3]);
+
+/// A service that wants two ports in a row.
+pub(super) const ROW_OF_TWO: Op = Op::AcquireRow(&[1, 2, 5]);
+
+/// Ports for several at once.
+pub(super) fn together(faults: &[Fault]) -> Vec<Scene> {
+    let stage = |ops: &[Op]| Stage::after(faults, ops);
+    let web = Op::Acquire("/a (web)", &[1]);
+    let between = Op::Acquire("/b", &[2]);
+    vec![
+        stage(&[]).settled("ports for two services", SET),
+        stage(&[web]).settled("ports for two services, of which one has its own", SET),
+        stage(&[]).settled("one port for two services", Op::AcquireSet(SERVICES, &[1])),
+        stage(&[]).settled("ports in a row", ROW_OF_TWO),
+        stage(&[web]).settled("a row that grows", ROW_OF_TWO),
+        stage(&[web, between]).settled("a row that cannot grow", ROW_OF_TWO),
+        stage(&[ROW_OF_TWO]).settled("release of a row", Op::ReleaseRow),
+    ]
 }
 
 /// What processes do that meet: each of these inside each.

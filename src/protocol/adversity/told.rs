@@ -1,42 +1,47 @@
-//! What was told, and so must hold: the model of a registry, a map from projects to ports.
+//! What was told, and so must hold: the model of a registry, a map from holders to ports.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
+use super::super::Lookup;
+use super::holders::{HOLDERS, PROJECTS, name_of, of};
+use super::op::{Answer, Op};
+use super::terms::Terms;
 use crate::error::Result;
 use crate::port::Port;
 use crate::record::{Nonce, Record};
 
-use super::super::Lookup;
-use super::op::{Answer, Op, PROJECTS, SET, of};
-
-/// What the projects have been told of their ports.
+/// What the holders have been told of their ports.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     /// The claims of which somebody was told.
     held: Vec<Record>,
     /// Those of them of which somebody was told that they are released, and those that a
-    /// later one of the same project replaces.
+    /// later one of the same holder replaces.
     gone: Vec<Nonce>,
-    /// Those of them that were released while the project was acquiring a port: whoever does
-    /// may be told of the claim after it was released.
+    /// Those of them that were released while somebody was acquiring a port for the holder, or renewing
+    /// its claim: whoever does may be told of the claim after it was released.
     raced: Vec<Nonce>,
     /// Those whose release was begun and failed, or whose files were damaged: they may be
     /// there or not.
     unsure: Vec<Nonce>,
-    /// The projects that may have a claim of which nobody was told: whoever acquired it got
+    /// The holders that may have a claim of which nobody was told: whoever acquired it got
     /// an error, or was killed.
     maybe: BTreeSet<&'static str>,
-    /// The projects that are acquiring a port since before a release of theirs was begun that
-    /// did not come to its end: it may have taken the claim that they will be told of.
+    /// The holders for which somebody is acquiring a port, or renewing the claim, since before a release of
+    /// theirs was begun that did not come to its end: it may have taken the claim that will be told.
     shaken: BTreeSet<&'static str>,
     /// The leases of which somebody was told and that are held, longest first, and which of them must be
     /// there: their files were not damaged.
     leases: VecDeque<(Record, bool)>,
-    /// Whether somebody is acquiring a port for one of several projects that another one is acquiring ports
-    /// for together. Where that cannot have all, it may have given the first one a port by then.
+    /// Whether somebody is acquiring a port for one of several holders that another one is acquiring ports
+    /// for together. Where that cannot have all, it may have given the first ones a port by then.
     is_met: bool,
+    /// Until when the claims hold that were given for a time.
+    terms: Terms,
+    /// The holders that are no projects and that were asked for.
+    services: BTreeSet<&'static str>,
     /// The operations that are going on.
     running: Vec<Op>,
 }
@@ -47,10 +52,16 @@ impl Told {
         if matches!(op, Op::EndLease | Op::LeaseDies) {
             self.leases.pop_front();
         }
-        let is_set = |op: &Op| matches!(op, Op::AcquireSet(_));
         let meets = |other: &Op| op.acquires().iter().any(|it| other.acquires().contains(it));
         let mut others = self.running.iter().filter(|other| meets(other));
-        self.is_met |= others.any(|other| is_set(&op) || is_set(other));
+        self.is_met |= others.any(|other| op.is_set() || other.is_set());
+        let live = match op.dates() {
+            Some((name, _)) => self.live(name).map(Record::nonce).collect(),
+            None => Vec::new(),
+        };
+        self.terms.begin(op, &live);
+        let services = op.acquires().iter().filter(|it| !PROJECTS.contains(it));
+        self.services.extend(services);
         self.running.push(op);
     }
 
@@ -62,34 +73,42 @@ impl Told {
             Some(Ok(Answer::Held(record))) if !op.acquires().is_empty() => self.tell(record),
             Some(Ok(Answer::HeldAll(all))) => all.iter().for_each(|record| self.tell(record)),
             Some(Ok(Answer::Leased(record))) => self.tell_leased(record),
-            Some(Ok(Answer::Released(record))) => self.tell_released(record),
+            Some(Ok(Answer::Renewed(record))) => self.tell(record),
+            Some(Ok(Answer::Released(record))) => {
+                let may_be = !matches!(op, Op::Reclaim(_)) || self.terms.may_lapse(record);
+                assert!(may_be, "taken away before its time: {record:?}");
+                self.tell_released(record);
+            }
+            Some(Ok(Answer::ReleasedAll(all))) => all.iter().for_each(|it| self.tell_released(it)),
             Some(Ok(Answer::Moved(old, new))) => {
                 self.tell_released(old);
                 self.tell(new);
             }
-            Some(Ok(Answer::Exhausted)) if matches!(op, Op::AcquireSet(_)) && self.is_met => {
-                self.maybe.insert(SET[0]);
+            Some(Ok(Answer::Exhausted | Answer::Apart)) if op.is_set() && self.is_met => {
+                self.maybe.extend(op.acquires());
             }
             Some(Ok(_)) => {}
             None | Some(Err(_)) => {
                 self.maybe.extend(op.acquires());
-                if let Some(project) = op.releases() {
-                    self.doubt(project);
-                    if self.is_acquiring(project) {
-                        self.shaken.insert(project);
+                for name in op.releases() {
+                    self.doubt_release(op, name);
+                    if self.is_telling(name) {
+                        self.shaken.insert(name);
                     }
                 }
             }
         }
-        for project in op.acquires() {
-            if !self.is_acquiring(project) {
-                self.shaken.remove(project);
+        for name in op.tells() {
+            if !self.is_telling(name) {
+                self.shaken.remove(name);
             }
         }
-        self.is_met &= self
-            .running
-            .iter()
-            .any(|op| matches!(op, Op::AcquireSet(_)));
+        let told = match answer {
+            Some(Ok(Answer::Held(it) | Answer::Renewed(it) | Answer::Moved(_, it))) => Some(it),
+            _ => None,
+        };
+        self.terms.end(op, told);
+        self.is_met &= self.running.iter().any(|op| op.is_set());
     }
 
     /// All processes are killed.
@@ -116,15 +135,22 @@ impl Told {
         }
     }
 
-    /// Files of a project are damaged, or its release was begun: its claim may be lost.
-    pub(super) fn doubt(&mut self, project: &str) {
-        let live: Vec<Nonce> = self.live(project).map(Record::nonce).collect();
+    /// Files of a holder are damaged: its claim may be lost.
+    pub(super) fn doubt(&mut self, name: &str) {
+        let live: Vec<Nonce> = self.live(name).map(Record::nonce).collect();
+        self.unsure.extend(live);
+    }
+
+    /// The operation may have released the holder's claim.
+    fn doubt_release(&mut self, op: Op, name: &str) {
+        let live = self.live(name).filter(|record| self.takes(op, record));
+        let live: Vec<Nonce> = live.map(Record::nonce).collect();
         self.unsure.extend(live);
     }
 
     /// Somebody is told of a claim.
     fn tell(&mut self, record: &Record) {
-        let project = record.project().as_str();
+        let name = name_of(record.holder());
         let nonce = record.nonce();
         if self.gone.contains(&nonce) {
             assert!(
@@ -133,36 +159,36 @@ impl Told {
             );
             return;
         }
-        self.maybe.remove(project);
+        self.maybe.remove(name);
         if self.held.iter().all(|told| told.nonce() != nonce) {
             self.held.push(record.clone());
         }
-        if self.shaken.contains(project) {
+        if self.shaken.contains(name) {
             self.unsure.push(nonce);
             return;
         }
         self.unsure.retain(|unsure| *unsure != nonce);
         // This one takes the place of those that were not sure to be there.
         let replaced: Vec<Nonce> = self
-            .live(project)
+            .live(name)
+            .filter(|it| self.unsure.contains(&it.nonce()) || self.is_being_released(it))
             .map(Record::nonce)
-            .filter(|it| self.unsure.contains(it) || self.is_being_released(project))
             .filter(|it| *it != nonce)
             .collect();
         self.gone.extend(replaced);
-        for other in PROJECTS {
+        for other in HOLDERS {
             for told in self.sure(other).filter(|told| told.nonce() != nonce) {
                 let both = format!("{told:?} and {record:?}");
                 assert_ne!(told.port(), record.port(), "one port, two holders: {both}");
-                assert_ne!(told.project(), record.project(), "two ports: {both}");
+                assert_ne!(told.holder(), record.holder(), "two ports: {both}");
             }
         }
         self.expect_unleased(record);
     }
 
     fn tell_leased(&mut self, lease: &Record) {
-        for project in PROJECTS {
-            for told in self.sure(project) {
+        for name in HOLDERS {
+            for told in self.sure(name) {
                 let both = format!("{told:?} and {lease:?}");
                 assert_ne!(told.port(), lease.port(), "one port, two holders: {both}");
             }
@@ -193,42 +219,59 @@ impl Told {
         let leases = self.leases.iter();
         let leases: Vec<(Nonce, bool)> =
             leases.map(|(it, is_sure)| (it.nonce(), *is_sure)).collect();
-        (leases, self.is_met).hash(&mut hasher);
+        (leases, self.is_met, self.terms.fingerprint()).hash(&mut hasher);
+        self.services.hash(&mut hasher);
         hasher.finish()
     }
 
     fn tell_released(&mut self, record: &Record) {
-        if self.is_acquiring(record.project().as_str()) {
+        if self.is_telling(name_of(record.holder())) {
             self.raced.push(record.nonce());
         }
         self.gone.push(record.nonce());
     }
 
-    fn live(&self, project: &str) -> impl Iterator<Item = &Record> {
-        self.held.iter().filter(move |record| {
-            record.project().as_str() == project && !self.gone.contains(&record.nonce())
-        })
-    }
-
-    fn is_being_released(&self, project: &str) -> bool {
-        self.running.iter().any(|op| op.releases() == Some(project))
-    }
-
-    fn is_acquiring(&self, project: &str) -> bool {
-        self.running
+    fn live(&self, name: &str) -> impl Iterator<Item = &Record> {
+        let holder = of(name);
+        self.held
             .iter()
-            .any(|op| op.acquires().contains(&project))
+            .filter(move |record| record.holder() == holder && !self.gone.contains(&record.nonce()))
     }
 
-    /// The claims of a project that must be there: at most one.
-    fn sure(&self, project: &str) -> impl Iterator<Item = &Record> {
-        self.live(project).filter(move |record| {
-            !self.unsure.contains(&record.nonce()) && !self.is_being_released(project)
+    /// Returns whether the operation takes this claim away, if it comes to that.
+    fn takes(&self, op: Op, record: &Record) -> bool {
+        let is_its = |name: &&str| record.holder() == of(name);
+        op.releases().iter().any(is_its)
+            && (!matches!(op, Op::Reclaim(_)) || self.terms.may_lapse(record))
+    }
+
+    fn is_being_released(&self, record: &Record) -> bool {
+        self.running.iter().any(|op| self.takes(*op, record))
+    }
+
+    fn is_acquiring(&self, name: &str) -> bool {
+        self.running.iter().any(|op| op.acquires().contains(&name))
+    }
+
+    fn is_telling(&self, name: &str) -> bool {
+        self.running.iter().any(|op| op.tells().contains(&name))
+    }
+
+    /// The claims of a holder that must be there: at most one.
+    fn sure(&self, name: &str) -> impl Iterator<Item = &Record> {
+        self.live(name).filter(move |record| {
+            !self.unsure.contains(&record.nonce()) && !self.is_being_released(record)
         })
     }
 
-    /// Checks what a project is found to hold.
-    pub(super) fn expect(&self, project: &'static str, found: &Lookup) {
+    /// The holders to be looked for.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &'static str> {
+        let services = self.services.iter().copied();
+        PROJECTS.into_iter().chain(services)
+    }
+
+    /// Checks what a holder is found to hold.
+    pub(super) fn expect(&self, name: &'static str, found: &Lookup) {
         let found = match found {
             Lookup::Held(record, _) => Some(record),
             _ => None,
@@ -236,19 +279,24 @@ impl Told {
         if let Some(record) = found {
             self.expect_unleased(record);
         }
-        if let Some(record) = self.sure(project).next() {
+        if let Some(record) = self.sure(name).next() {
             assert_eq!(found, Some(record), "told and not kept");
         } else if let Some(found) = found {
-            assert_eq!(found.holder(), of(project));
+            assert_eq!(found.holder(), of(name));
             assert!(
                 !self.gone.contains(&found.nonce()),
                 "a released port is back: {found:?}"
             );
-            let was_told = self.live(project).any(|told| told == found);
+            let was_told = self.live(name).any(|told| told == found);
             assert!(
-                was_told || self.is_acquiring(project) || self.maybe.contains(project),
+                was_told || self.is_acquiring(name) || self.maybe.contains(name),
                 "nobody asked for {found:?}"
             );
         }
+    }
+
+    /// Checks when a claim ends that was given for a time, in seconds since the beginning.
+    pub(super) fn expect_end(&self, record: &Record, end: u64) {
+        self.terms.expect(record, end);
     }
 }
