@@ -7,11 +7,15 @@
 //!     cargo test --lib --release --no-default-features loom
 //! ```
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use loom::thread;
 
 mod leases;
 mod moves;
 mod pairs;
+mod renewals;
 
 use super::mark::refresh_once;
 use super::testing::{Fixed, held, holder, port, ports, quarantine, store, take};
@@ -22,15 +26,28 @@ use crate::error::Result;
 use crate::fs::Dir;
 use crate::fs::sim::{Fault, SimDir};
 
-/// Runs `model` in every interleaving, or in those with at most `preemptions`.
-fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+/// Runs `model` in every interleaving, or in those with at most `preemptions`, and returns how many
+/// these were.
+fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) -> usize {
     let mut builder = loom::model::Builder::new();
     if let Some(bound) = preemptions {
         let told = builder.preemption_bound.unwrap_or(bound);
         builder.preemption_bound = Some(told.min(bound));
     }
     builder.max_branches = 10_000;
-    builder.check(model);
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    count.load(Ordering::Relaxed)
+}
+
+/// Says how many interleavings it were. Shown by `--nocapture`.
+#[expect(clippy::print_stderr, reason = "a test's output is captured")]
+fn report(what: &str, count: usize) {
+    eprintln!("{what}: {count} interleavings");
 }
 
 fn two_projects_one_port(faults: &'static [Fault]) {

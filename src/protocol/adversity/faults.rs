@@ -16,7 +16,7 @@ use super::tried::Tried;
 use super::{World, report, steps};
 
 /// How a call may fail.
-const FAILURES: [Verdict; 6] = [
+pub(super) const FAILURES: [Verdict; 6] = [
     Verdict::Fail(Errno::NOSPC),
     Verdict::Fail(Errno::IO),
     Verdict::Fail(Errno::ROFS),

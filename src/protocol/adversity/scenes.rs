@@ -147,7 +147,7 @@ pub(super) fn for_a_time(faults: &[Fault]) -> Vec<Scene> {
 }
 
 /// Two services that want ports together.
-pub(super) const SET: Op = Op::AcquireSet(SERVICES, &[1, 2, 3]);
+pub(super) const SET: Op = Op::AcquireSet(SERVICES, &[1, 2, 3, 5]);
 
 /// A service that wants two ports in a row.
 pub(super) const ROW_OF_TWO: Op = Op::AcquireRow(&[1, 2, 5]);

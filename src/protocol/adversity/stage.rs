@@ -131,6 +131,15 @@ impl Stage {
         self.scene(name, op)
     }
 
+    /// The disk, for several operations.
+    pub(super) fn base(self, name: &'static str) -> Base {
+        Base {
+            name,
+            disk: self.world.disk(),
+            told: self.told,
+        }
+    }
+
     /// What was not flushed may go with a power cut.
     pub(super) fn scene(self, name: &'static str, op: Op) -> Scene {
         Scene {
@@ -184,10 +193,6 @@ pub(super) fn bases(faults: &[Fault]) -> Vec<Base> {
         ("a release of /a died", released),
         ("/a's claim is damaged", damaged),
     ]
-    .map(|(name, stage)| Base {
-        name,
-        disk: stage.world.disk(),
-        told: stage.told,
-    })
+    .map(|(name, stage)| stage.base(name))
     .into()
 }

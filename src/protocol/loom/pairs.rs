@@ -1,14 +1,11 @@
 //! Each operation beside each, and beside each two others: what was told stays, one port has
 //! one holder, nothing leaks, and the registry file is right or marked.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use loom::thread;
 
 use super::super::testing::{holder, port, ports, quarantine, store, take};
 use super::super::{Released, Store, lookup, marks, release, sweep};
-use super::{content, explore, held, refreshed, write_index};
+use super::{content, explore, held, refreshed, report, write_index};
 use crate::fs::Dir;
 use crate::fs::sim::{Fault, SimDir};
 use crate::port::Port;
@@ -154,10 +151,7 @@ fn check(store: &Store<SimDir>, start: Start, said: &[Said]) {
 /// Runs the calls at once, and returns in how many interleavings.
 fn meet(faults: &'static [Fault], start: Start, calls: &[Call], preemptions: usize) -> usize {
     let calls = calls.to_vec();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = count.clone();
     explore(Some(preemptions), move || {
-        counted.fetch_add(1, Ordering::Relaxed);
         let [first, a, b, c, end] = store(faults);
         prepare(&first, start);
         let mut stores = [a, b, c].into_iter();
@@ -169,13 +163,7 @@ fn meet(faults: &'static [Fault], start: Start, calls: &[Call], preemptions: usi
         let mut said = vec![run(&stores.next().expect("a store"), calls[0])];
         said.extend(threads.into_iter().map(|it| it.join().expect("join")));
         check(&end, start, &said);
-    });
-    count.load(Ordering::Relaxed)
-}
-
-#[expect(clippy::print_stderr, reason = "a test's output is captured")]
-fn report(what: &str, call: Call, count: usize) {
-    eprintln!("{what} with {call:?}: {count} interleavings");
+    })
 }
 
 /// This call beside each from itself on.
@@ -187,7 +175,7 @@ fn pairs(call: Call) {
             count += meet(&[], start, &[call, *other], 3);
         }
     }
-    report("pairs", call, count);
+    report(&format!("pairs with {call:?}"), count);
 }
 
 #[test]
@@ -227,7 +215,7 @@ fn threes(call: Call) {
             }
         }
     }
-    report("threes", call, count);
+    report(&format!("threes with {call:?}"), count);
 }
 
 #[test]
