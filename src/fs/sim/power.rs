@@ -100,27 +100,42 @@ impl Disk {
         // Numbers of files that have no name any more do not count.
         let numbers: Vec<usize> = named.into_iter().collect();
         let number = |inode: &usize| numbers.binary_search(inode).ok();
+        let mut all = Hashed(Vec::new());
+        all.write_u64(self.0.now);
+        for folder in &self.0.folders {
+            for (name, inode) in &folder.names {
+                (name, number(inode)).hash(&mut all);
+            }
+            for (name, earlier) in &folder.changed {
+                name.hash(&mut all);
+                for inode in earlier {
+                    inode.as_ref().and_then(number).hash(&mut all);
+                }
+            }
+            all.write_u8(u8::MAX);
+        }
+        for &inode in &numbers {
+            self.0.inodes[inode].hash(&mut all);
+        }
         [0, 1].map(|seed| {
             let mut hasher = DefaultHasher::new();
             hasher.write_usize(seed);
-            hasher.write_u64(self.0.now);
-            for folder in &self.0.folders {
-                for (name, inode) in &folder.names {
-                    (name, number(inode)).hash(&mut hasher);
-                }
-                for (name, earlier) in &folder.changed {
-                    name.hash(&mut hasher);
-                    for inode in earlier {
-                        inode.as_ref().and_then(number).hash(&mut hasher);
-                    }
-                }
-                hasher.write_u8(u8::MAX);
-            }
-            for &inode in &numbers {
-                self.0.inodes[inode].hash(&mut hasher);
-            }
+            hasher.write(&all.0);
             hasher.finish()
         })
+    }
+}
+
+/// What is hashed, in one piece.
+struct Hashed(Vec<u8>);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("it is hashed as a whole")
     }
 }
 

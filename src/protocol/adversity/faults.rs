@@ -72,8 +72,7 @@ fn fail(
             expect_undone(scene, failed, &played, published.get());
         }
     }
-    tried.cut_all(&played);
-    tried.kill_all(&played);
+    tried.cut_and_kill_all(&played);
     played.steps[0]
 }
 

@@ -158,7 +158,6 @@ pub(super) fn together(faults: &[Fault]) -> Vec<Scene> {
     let web = Op::Acquire("/a (web)", &[1]);
     let between = Op::Acquire("/b", &[2]);
     vec![
-        stage(&[]).settled("ports for two services", SET),
         stage(&[web]).settled("ports for two services, of which one has its own", SET),
         stage(&[]).settled("one port for two services", Op::AcquireSet(SERVICES, &[1])),
         stage(&[]).settled("ports in a row", ROW_OF_TWO),

@@ -62,10 +62,9 @@ impl Terms {
     /// Checks when a claim ends, in seconds since the beginning.
     pub(super) fn expect(&self, record: &Record, end: u64) {
         if let Some(earliest) = self.earliest(record) {
-            let both = format!("at {end}, and not {earliest}");
             assert!(
                 end >= earliest,
-                "a term is cut short: it ends {both}: {record:?}"
+                "a term is cut short: it ends at {end}, and not {earliest}: {record:?}"
             );
         }
     }

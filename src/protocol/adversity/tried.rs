@@ -43,14 +43,25 @@ impl Tried {
     pub(super) fn cut_all(&mut self, played: &Played) {
         self.runs += 1;
         for moment in &played.moments {
-            let told = moment.told.fingerprint();
-            if self.cut.insert((moment.disk.fingerprint(), told)) {
-                self.cut(moment, told);
-            }
+            self.cut(moment, moment.disk.fingerprint());
         }
     }
 
-    fn cut(&mut self, moment: &Moment, told: u64) {
+    /// Cuts the power at every moment of a play, and kills all processes at each.
+    pub(super) fn cut_and_kill_all(&mut self, played: &Played) {
+        self.runs += 1;
+        for moment in &played.moments {
+            let disk = moment.disk.fingerprint();
+            self.cut(moment, disk);
+            self.kill(moment, disk);
+        }
+    }
+
+    fn cut(&mut self, moment: &Moment, disk: Fingerprint) {
+        let told = moment.told.fingerprint();
+        if !self.cut.insert((disk, told)) {
+            return;
+        }
         let mut count = 0;
         moment.disk.power_cuts(|disk| {
             count += 1;
@@ -75,15 +86,18 @@ impl Tried {
     pub(super) fn kill_all(&mut self, played: &Played) {
         self.runs += 1;
         for moment in &played.moments {
-            let mut told = moment.told.clone();
-            told.kill_all();
-            let left = (moment.disk.fingerprint(), told.fingerprint());
-            if self.killed.insert(left) {
-                if self.is_marked {
-                    assert!(is_marked(&moment.disk), "stale without a mark");
-                }
-                check(&moment.disk, &told);
+            self.kill(moment, moment.disk.fingerprint());
+        }
+    }
+
+    fn kill(&mut self, moment: &Moment, disk: Fingerprint) {
+        let mut told = moment.told.clone();
+        told.kill_all();
+        if self.killed.insert((disk, told.fingerprint())) {
+            if self.is_marked {
+                assert!(is_marked(&moment.disk), "stale without a mark");
             }
+            check(&moment.disk, &told);
         }
     }
 
