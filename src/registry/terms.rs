@@ -36,6 +36,7 @@ impl Registry {
     ///
     /// # Errors
     ///
+    /// After an error the claim ends when it would have, or at the new time.
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the registry cannot be written,
     /// [`ErrorKind::Contended`](crate::ErrorKind::Contended) where others did not come to an end.
     ///

@@ -107,6 +107,20 @@ fn a_time_is_over_when_it_is_over_whatever_the_part_of_the_second() {
 }
 
 #[test]
+fn what_is_renewed_for_longer_than_can_be_told_does_not_end_at_once() {
+    let scene = Scene::new(1);
+    let registry = scene.registry();
+    let request = Request::new(scene.holder("shard")).for_time(MINUTE);
+    let record = registry.claim(&request).expect("it is free").keep();
+    assert!(registry.renew(&record, Duration::MAX).expect("renews"));
+    let expires = registry.expires(&record).expect("reads");
+    let is_late = |end: SystemTime| end > SystemTime::now() + MINUTE;
+    assert!(expires.is_none_or(is_late), "{expires:?}");
+    let other = registry.claim(&Request::new(scene.holder("other")));
+    assert_eq!(other.expect_err("it holds").kind(), ErrorKind::Exhausted);
+}
+
+#[test]
 fn what_was_released_is_not_renewed_though_its_file_is_there() {
     let scene = Scene::new(1);
     let registry = scene.registry();
