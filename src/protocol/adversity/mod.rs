@@ -33,6 +33,7 @@ mod faults;
 mod file;
 mod holders;
 mod kills;
+mod leases;
 mod meeting;
 mod model;
 mod moves;

@@ -271,3 +271,9 @@ fn random_programs_need_the_locks_of_leases() {
 fn random_programs_need_exclusive_creation() {
     find(&[Fault::CreateShares]);
 }
+
+#[test]
+#[should_panic(expected = "a term is cut short")]
+fn random_programs_need_dates() {
+    find(&[Fault::DatesNothing]);
+}

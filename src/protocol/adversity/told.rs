@@ -1,11 +1,12 @@
 //! What was told, and so must hold: the model of a registry, a map from holders to ports.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use super::super::Lookup;
 use super::holders::{HOLDERS, PROJECTS, name_of, of};
+use super::leases::Leases;
 use super::op::{Answer, Op};
 use super::terms::Terms;
 use crate::error::Result;
@@ -32,9 +33,7 @@ pub(super) struct Told {
     /// The holders for which somebody is acquiring a port, or renewing the claim, since before a release of
     /// theirs was begun that did not come to its end: it may have taken the claim that will be told.
     shaken: BTreeSet<&'static str>,
-    /// The leases of which somebody was told and that are held, longest first, and which of them must be
-    /// there: their files were not damaged.
-    leases: VecDeque<(Record, bool)>,
+    leases: Leases,
     /// Whether somebody is acquiring a port for one of several holders that another one is acquiring ports
     /// for together. Where that cannot have all, it may have given the first ones a port by then.
     is_met: bool,
@@ -50,7 +49,7 @@ impl Told {
     /// An operation begins.
     pub(super) fn begin(&mut self, op: Op) {
         if matches!(op, Op::EndLease | Op::LeaseDies) {
-            self.leases.pop_front();
+            self.leases.end();
         }
         let meets = |other: &Op| op.acquires().iter().any(|it| other.acquires().contains(it));
         let mut others = self.running.iter().filter(|other| meets(other));
@@ -121,23 +120,20 @@ impl Told {
         while let Some(op) = self.running.last().copied() {
             self.end(op, None);
         }
-        self.leases.clear();
+        self.leases = Leases::default();
     }
 
     /// The same after all leases have ended.
     pub(super) fn without_leases(&self) -> Told {
-        let leases = VecDeque::new();
         Told {
-            leases,
+            leases: Leases::default(),
             ..self.clone()
         }
     }
 
     /// Whatever the file of this port's claim says may be damaged.
     pub(super) fn doubt_lease(&mut self, port: Port) {
-        for (lease, is_sure) in &mut self.leases {
-            *is_sure &= lease.port() != port;
-        }
+        self.leases.doubt(port);
     }
 
     /// Files of a holder are damaged: its claim may be lost.
@@ -189,7 +185,7 @@ impl Told {
                 assert!(is_other, "two ports: {told:?} and {record:?}");
             }
         }
-        self.expect_unleased(record);
+        self.leases.expect_none(record);
     }
 
     fn tell_leased(&mut self, lease: &Record) {
@@ -199,20 +195,12 @@ impl Told {
                 assert!(is_other, "one port, two holders: {told:?} and {lease:?}");
             }
         }
-        self.expect_unleased(lease);
-        self.leases.push_back((lease.clone(), true));
-    }
-
-    fn expect_unleased(&self, record: &Record) {
-        let mut sure = self.leases.iter().filter(|(_, is_sure)| *is_sure);
-        let by = sure.find(|(lease, _)| lease.port() == record.port());
-        assert!(by.is_none(), "one port, two holders: {by:?} and {record:?}");
+        self.leases.tell(lease);
     }
 
     /// The leases that must be held.
     pub(super) fn leases(&self) -> impl Iterator<Item = &Record> {
-        let sure = self.leases.iter().filter(|(_, is_sure)| *is_sure);
-        sure.map(|(lease, _)| lease)
+        self.leases.sure()
     }
 
     /// Returns what tells this from other things told.
@@ -222,9 +210,7 @@ impl Told {
         let held: Vec<Nonce> = self.held.iter().map(Record::nonce).collect();
         (held, &self.gone, &self.raced, &self.unsure).hash(&mut hasher);
         (&self.maybe, &self.shaken, &self.running).hash(&mut hasher);
-        let leases = self.leases.iter();
-        let leases: Vec<(Nonce, bool)> =
-            leases.map(|(it, is_sure)| (it.nonce(), *is_sure)).collect();
+        let leases = self.leases.fingerprint();
         (leases, self.is_met, self.terms.fingerprint()).hash(&mut hasher);
         self.services.hash(&mut hasher);
         hasher.finish()
@@ -283,7 +269,7 @@ impl Told {
             _ => None,
         };
         if let Some(record) = found {
-            self.expect_unleased(record);
+            self.leases.expect_none(record);
         }
         if let Some(record) = self.sure(name).next() {
             assert_eq!(found, Some(record), "told and not kept");

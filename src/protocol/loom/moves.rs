@@ -4,7 +4,8 @@ use loom::thread;
 
 use super::super::testing::{held, holder, move_port, port, ports, quarantine, store, take};
 use super::super::{HandedOver, Released, Store, marks, release, sweep};
-use super::{content, explore, refreshed, write_index};
+use super::explore;
+use super::index::{content, refreshed, write_index};
 use crate::fs::Dir;
 use crate::fs::sim::{Fault, SimDir};
 use crate::record::LEN_MAX;

@@ -5,7 +5,8 @@ use loom::thread;
 
 use super::super::testing::{holder, port, ports, quarantine, store, take};
 use super::super::{Released, Store, lookup, marks, release, sweep};
-use super::{content, explore, held, refreshed, report, write_index};
+use super::index::{content, refreshed, write_index};
+use super::{explore, held, report};
 use crate::fs::Dir;
 use crate::fs::sim::{Fault, SimDir};
 use crate::port::Port;
