@@ -18,8 +18,10 @@ use crate::term::Term;
 /// The process that comes later.
 const LATER: u8 = 99;
 
-/// Ports for everybody.
-const PORTS: &[u16] = &[1, 2, 3, 5, 6, 7, 8];
+/// Ports for everybody, and for what they had: while a commit is damaged, its claim is not swept.
+const PORTS: &[u16] = &[
+    1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
+];
 
 /// Longer than anything is given for, in seconds.
 const LONG: u64 = 100_000;
