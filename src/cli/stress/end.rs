@@ -4,30 +4,34 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use camino::Utf8Path;
 use portclaim::{Error, FindingKind, Holder, Record, Registry, Report, Request};
 
+use super::action::Action;
+use super::answers::{list, refused, seen_or_none};
 use super::checker::{Checker, Kind, Violation};
 use super::ground;
-use super::history::{Action, Answer, Moment, Operation, Seen, Term};
-use super::plan::{Plan, holder, is_named, path, range};
-use super::worker::{list, refused, seen_or_none};
+use super::history::{Answer, Moment, Operation};
+use super::plan::{Plan, is_named, range};
+use super::seen::{Seen, Term};
 
 /// Asks the registry for everything, before and after a repair. The answers go to the checker like
 /// those of the workers, so a claim that was told and is not there contradicts what is in it.
 pub(super) fn inspect(plan: &Plan, checker: &mut Checker) -> Result<(), Violation> {
-    let root = Utf8Path::new(&plan.root);
+    let root = plan.root();
     let registry = Registry::options()
         .range(range(&plan.ports()))
-        .open(root)
+        .open(&root)
         .map_err(|error| failed(&error))?;
-    ask(checker, Action::List, || list(&registry));
+    ask(checker, Action::List, || list(&registry, plan));
     let mended = registry.repair().map_err(|error| failed(&error))?;
     healthy(&mended, "after a repair")?;
-    let listed = ask(checker, Action::List, || list(&registry));
+    let listed = ask(checker, Action::List, || list(&registry, plan));
     for number in (0..plan.holders()).filter(|&number| is_named(number)) {
         ask(checker, Action::Find { holder: number }, || {
-            Ok(seen_or_none(registry.find(&holder(number))?.as_ref()))
+            Ok(seen_or_none(
+                registry.find(&plan.holder(number))?.as_ref(),
+                plan,
+            ))
         });
     }
     checker.advance(Moment::NEVER)?;
@@ -38,7 +42,7 @@ pub(super) fn inspect(plan: &Plan, checker: &mut Checker) -> Result<(), Violatio
     let Answer::Listed(listed) = listed else {
         return Ok(());
     };
-    shown(root, &listed)?;
+    shown(plan, &listed)?;
     if plan.locks {
         fill(plan, &registry, &listed)?;
     }
@@ -46,12 +50,12 @@ pub(super) fn inspect(plan: &Plan, checker: &mut Checker) -> Result<(), Violatio
 }
 
 /// The registry file shows these claims.
-fn shown(root: &Utf8Path, listed: &[Seen]) -> Result<(), Violation> {
+fn shown(plan: &Plan, listed: &[Seen]) -> Result<(), Violation> {
     let listed: BTreeMap<u32, u16> = listed
         .iter()
         .map(|claim| (claim.holder, claim.port))
         .collect();
-    match ground::registry_file(root) {
+    match ground::registry_file(plan) {
         Ok(shown) if shown == listed => Ok(()),
         Ok(shown) => Err(Violation::new(
             Kind::IndexDiffers,
@@ -77,7 +81,7 @@ fn fill(plan: &Plan, registry: &Registry, listed: &[Seen]) -> Result<(), Violati
     let mut count = kept.count() + leases.len();
     let ports = plan.ports().len();
     for number in plan.projects().. {
-        match registry.claim(&Request::new(Holder::new(path(number)))) {
+        match registry.claim(&Request::new(Holder::new(plan.path(number)))) {
             Ok(_) => count += 1,
             Err(error) => {
                 let exhaustion = error.exhaustion().ok_or_else(|| failed(&error))?;

@@ -15,7 +15,8 @@ use fastrand::Rng;
 use portclaim::{Availability, DEFAULT_FILE_NAME, Port, PortRange};
 
 use super::super::report::Failure;
-use super::plan::holder_named;
+use super::names::{PLACES, REGISTRY};
+use super::plan::Plan;
 
 /// Where ports are looked for unless something else is said: above the privileged ones, below
 /// those that kernels give to outgoing connections.
@@ -24,7 +25,8 @@ const PORTS: (u16, u16) = (10_000, 32_000);
 /// How many places are tried for a directory, and for ports.
 const TRIES: u32 = 1000;
 
-/// Makes a new directory in `parent`, by default the current directory.
+/// Makes a new directory in `parent`, by default the current directory, with one for the registry and one for
+/// projects.
 pub(super) fn create(parent: Option<&Path>, seed: u64) -> Result<Utf8PathBuf, Failure> {
     let parent = parent.unwrap_or(Path::new("."));
     let failed = |error: io::Error| {
@@ -41,7 +43,12 @@ pub(super) fn create(parent: Option<&Path>, seed: u64) -> Result<Utf8PathBuf, Fa
         };
         let path = parent.join(name);
         match fs::create_dir(&path) {
-            Ok(()) => return Ok(path),
+            Ok(()) => {
+                for name in [REGISTRY, PLACES] {
+                    fs::create_dir(path.join(name)).map_err(failed)?;
+                }
+                return Ok(path);
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed(error)),
         }
@@ -103,7 +110,7 @@ fn all_free(start: u16, count: u16) -> Result<bool, Failure> {
 }
 
 /// Returns what the registry file shows, by holder, as another program reads it.
-pub(super) fn registry_file(root: &Utf8Path) -> Result<BTreeMap<u32, u16>, String> {
+pub(super) fn registry_file(plan: &Plan) -> Result<BTreeMap<u32, u16>, String> {
     #[derive(serde::Deserialize)]
     struct File {
         mappings: BTreeMap<String, u16>,
@@ -115,7 +122,7 @@ pub(super) fn registry_file(root: &Utf8Path) -> Result<BTreeMap<u32, u16>, Strin
         #[serde(default)]
         services: BTreeMap<String, u16>,
     }
-    let path = root.join(DEFAULT_FILE_NAME);
+    let path = plan.root().join(DEFAULT_FILE_NAME);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         // Nothing was ever claimed.
@@ -124,7 +131,7 @@ pub(super) fn registry_file(root: &Utf8Path) -> Result<BTreeMap<u32, u16>, Strin
     };
     let file: File = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     let numbered = |(name, port): (String, u16)| {
-        let number = holder_named(&name).map(|number| (number, port));
+        let number = plan.holder_named(&name).map(|number| (number, port));
         number.ok_or_else(|| format!("it has {name}, which nobody claimed"))
     };
     let all = file.mappings.into_iter().chain(file.portclaim.services);

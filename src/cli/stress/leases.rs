@@ -6,8 +6,12 @@ use std::process::{Child, Command, Stdio};
 use fastrand::Rng;
 use portclaim::Lease;
 
+use super::super::settings::own_program;
 use super::WORKER;
-use super::history::{Action, Answer, LeasedBy, Seen};
+use super::action::{Action, LeasedBy};
+use super::history::Answer;
+use super::plan::Plan;
+use super::seen::Seen;
 
 /// What holds a lease. One that is shared and was given up is held by the child alone.
 enum Held {
@@ -36,8 +40,8 @@ impl Leases {
     }
 
     /// Keeps a new lease.
-    pub(super) fn hold(&mut self, lease: Lease, by: LeasedBy) -> Answer {
-        let claim = match Seen::of(lease.record()) {
+    pub(super) fn hold(&mut self, lease: Lease, by: LeasedBy, plan: &Plan) -> Answer {
+        let claim = match Seen::of(lease.record(), plan) {
             Ok(claim) => claim,
             Err(why) => return Answer::Failed(why),
         };
@@ -82,7 +86,7 @@ fn held(mut lease: Lease, by: LeasedBy) -> io::Result<Held> {
 /// Starts a process that inherits what is shared, and lives until its input ends. It has the worker's
 /// output as well, so that whoever reads that to its end knows that the children have ended, too.
 fn started() -> io::Result<Child> {
-    Command::new(std::env::current_exe()?)
+    Command::new(own_program()?)
         .arg(WORKER)
         .stdin(Stdio::piped())
         .spawn()

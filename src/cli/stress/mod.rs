@@ -1,7 +1,7 @@
 //! `portclaim stress`: is this file system fit for a registry?
 //!
 //! Real processes ([`worker`]) allocate, look up, lease, move, release and repair in a registry of their own;
-//! some are killed or stopped at random instants ([`supervisor`]). All that they are told is
+//! some are killed or stopped at random instants ([`keeper`]). All that they are told is
 //! written down ([`history`]), and [`checker`] looks for what cannot be.
 
 use fastrand::Rng;
@@ -10,14 +10,21 @@ use portclaim::Registry;
 use super::args::{Cli, StressArgs};
 use super::report::{Failure, Outcome, print};
 
+mod action;
+mod answers;
 mod checker;
+mod draw;
 mod end;
 mod ground;
 mod history;
+mod keeper;
 mod leases;
+mod names;
 mod plan;
 mod report;
+mod seen;
 mod supervisor;
+mod wording;
 mod worker;
 
 use history::Moment;
@@ -44,7 +51,7 @@ pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
         &mut random,
     )?;
     let directory = ground::create(args.dir.as_deref(), seed)?;
-    let found = Registry::open(&directory)?.filesystem()?;
+    let found = Registry::open(directory.join(names::REGISTRY))?.filesystem()?;
     let filesystem = Filesystem {
         name: ground::filesystem(&directory).or_else(|| found.as_ref()?.name().map(str::to_owned)),
         locks: found.is_none_or(|found| found.locks()),
@@ -54,7 +61,7 @@ pub(super) fn run(cli: &Cli, args: &StressArgs) -> Result<Outcome, Failure> {
         workers: args.workers,
         seed,
         kill_rate: args.kill_rate,
-        root: directory.to_string(),
+        directory: directory.to_string(),
         locks: filesystem.locks,
         first_port,
         until: Moment(begin.0 + args.seconds * 1_000_000_000),

@@ -3,11 +3,12 @@
 //! Projects and ports come in lots. The *few* ports are half as many again as workers, and about three
 //! times as many holders want them: they run out and change hands all the time. The *many* ports are
 //! more than their holders need. The *timed* ones are given for a second and released by nobody. Besides, each
-//! worker has a project that nobody else claims ports for, of the few.
+//! worker has a project that nobody else claims ports for, of the few, and there are the *placed* projects, of the
+//! few as well: only these have directories, which are made and removed, so that they can be pruned.
 
 use std::ops::RangeInclusive;
 
-use portclaim::{Holder, Port, PortRange, ProjectPath};
+use portclaim::{Port, PortRange};
 use serde::{Deserialize, Serialize};
 
 use super::history::Moment;
@@ -27,14 +28,11 @@ const TIMED_PROJECTS: u32 = 3 * TIMED_PORTS as u32;
 /// How long each third of them asks, nanoseconds: longer than a port is given for.
 const TIMED_TURN: u64 = 1_700_000_000;
 
-/// Where the projects lie, which need not exist.
-const PROJECTS: &str = "/portclaim-stress";
+/// How many projects have directories, which are made and removed.
+const PLACED_PROJECTS: u32 = 4;
 
-/// What can have a port in a project. The last one is the second port of a row, which nobody can
-/// name in a request.
-const SERVICES: [&str; SERVICES_COUNT as usize] = ["", "web", "db", "db+1"];
-
-const SERVICES_COUNT: u32 = 4;
+/// How many holders there are in a project.
+pub(super) const SERVICES_COUNT: u32 = 4;
 
 /// How many of them can be named.
 pub(super) const NAMED: u32 = 3;
@@ -56,8 +54,8 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     /// The share of operations during which the worker is killed or stopped.
     pub(super) kill_rate: f64,
-    /// The registry's directory.
-    pub(super) root: String,
+    /// The run's directory, in normal form.
+    pub(super) directory: String,
     /// Whether locks are to be had there; else there are neither leases nor moves.
     pub(super) locks: bool,
     /// The first of the ports: the few, the many, the timed ones.
@@ -81,7 +79,7 @@ impl Plan {
     pub(super) fn ports_of(&self, project: u32) -> RangeInclusive<u16> {
         let many = self.first_port + few_ports(self.workers);
         let timed = many + MANY_PORTS;
-        if project < self.own_project(self.workers) {
+        if project < self.own_project(self.workers) || self.is_placed(project) {
             self.first_port..=many - 1
         } else if project < self.timed_project(0) {
             many..=timed - 1
@@ -118,12 +116,23 @@ impl Plan {
 
     /// Returns whether this is a project of the third lot.
     pub(super) fn is_timed(&self, project: u32) -> bool {
-        project >= self.timed_project(0)
+        (self.timed_project(0)..self.placed_projects().start).contains(&project)
+    }
+
+    /// Returns the projects that have directories at times.
+    pub(super) fn placed_projects(&self) -> std::ops::Range<u32> {
+        let first = self.timed_project(TIMED_PROJECTS);
+        first..first + PLACED_PROJECTS
+    }
+
+    /// Returns whether this is one of them.
+    pub(super) fn is_placed(&self, project: u32) -> bool {
+        self.placed_projects().contains(&project)
     }
 
     /// Returns how many projects there are.
     pub(super) fn projects(&self) -> u32 {
-        self.timed_project(TIMED_PROJECTS)
+        self.placed_projects().end
     }
 
     /// Returns how many holders there are.
@@ -142,11 +151,6 @@ fn few_ports(workers: u32) -> u16 {
 pub(super) fn range(ports: &RangeInclusive<u16>) -> PortRange {
     let port = |number: u16| Port::new(number).expect("no run uses port 0");
     PortRange::new(port(*ports.start()), port(*ports.end())).expect("ascending")
-}
-
-/// Returns the path of this project.
-pub(super) fn path(project: u32) -> ProjectPath {
-    ProjectPath::from_normal(format!("{PROJECTS}/{project}")).expect("the path is normal")
 }
 
 /// Returns the number of a service of a project.
@@ -179,64 +183,16 @@ pub(super) fn is_named(holder: u32) -> bool {
     holder % SERVICES_COUNT < NAMED
 }
 
-/// Returns the holder of this number, one that requests can name.
-pub(super) fn holder(number: u32) -> Holder {
-    let project = path(project_of(number));
-    match SERVICES[(number % SERVICES_COUNT) as usize] {
-        "" => Holder::new(project),
-        service => Holder::of_service(project, service).expect("it can be named"),
-    }
-}
-
-/// Returns how a holder of this number is called.
-pub(super) fn name(number: u32) -> String {
-    let project = path(project_of(number));
-    match SERVICES[(number % SERVICES_COUNT) as usize] {
-        "" => project.to_string(),
-        service => format!("{project} ({service})"),
-    }
-}
-
-/// Returns the number of a holder, `None` where it is none of a run.
-pub(super) fn holder_of(holder: &Holder) -> Option<u32> {
-    let path = holder.project().as_str();
-    let number: u32 = path
-        .strip_prefix(PROJECTS)?
-        .strip_prefix('/')?
-        .parse()
-        .ok()?;
-    let service = SERVICES
-        .iter()
-        .zip(0..)
-        .find(|(name, _)| **name == holder.service());
-    Some(holder_at(number, service?.1))
-}
-
-/// Returns the number of the holder that is called so.
-pub(super) fn holder_named(name: &str) -> Option<u32> {
-    let (path, service) = match name.strip_suffix(')') {
-        Some(name) => name.split_once(" (")?,
-        None => (name, ""),
-    };
-    let number: u32 = path
-        .strip_prefix(PROJECTS)?
-        .strip_prefix('/')?
-        .parse()
-        .ok()?;
-    let service = SERVICES.iter().zip(0..).find(|(name, _)| **name == service);
-    Some(holder_at(number, service?.1))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn plan(workers: u32) -> Plan {
+    pub(in super::super) fn plan(workers: u32) -> Plan {
         Plan {
             workers,
             seed: 1,
             kill_rate: 0.0,
-            root: "/tmp".to_owned(),
+            directory: "/tmp".to_owned(),
             locks: true,
             first_port: 20_000,
             until: Moment::NEVER,
@@ -249,15 +205,19 @@ mod tests {
             let plan = plan(workers);
             let few = plan.ports_of(0);
             let many = plan.ports_of(plan.own_project(workers));
-            let timed = plan.ports_of(plan.projects() - 1);
+            let timed = plan.ports_of(plan.timed_project(0));
             assert_eq!(plan.ports_of(plan.own_project(workers - 1)), few);
+            assert_eq!(plan.ports_of(plan.projects() - 1), few);
             assert_eq!(*few.end() + 1, *many.start());
             assert_eq!(*many.end() + 1, *timed.start());
             assert_eq!(*few.start()..=*timed.end(), plan.ports());
             assert!(few.len() < (plan.few_projects() * NAMED) as usize);
             assert!(many.len() > (MANY_PROJECTS * SERVICES_COUNT) as usize);
             let turn = plan.timed_projects_at(Moment(2 * TIMED_TURN));
-            assert_eq!((turn.len(), turn.end), (timed.len(), plan.projects()));
+            assert_eq!(
+                (turn.len(), turn.end),
+                (timed.len(), plan.placed_projects().start)
+            );
         }
     }
 
@@ -270,19 +230,5 @@ mod tests {
             own.iter()
                 .all(|&it| it >= plan.few_projects() && !plan.is_timed(it))
         );
-    }
-
-    #[test]
-    fn a_holder_is_known_by_its_path_and_service() {
-        for number in (0..12).filter(|&number| is_named(number)) {
-            assert_eq!(holder_of(&holder(number)), Some(number));
-            assert_eq!(holder(number).to_string(), name(number));
-        }
-        for number in 0..12 {
-            assert_eq!(holder_named(&name(number)), Some(number));
-        }
-        let other = ProjectPath::from_normal("/elsewhere/7").expect("normal");
-        assert_eq!(holder_of(&Holder::new(other)), None);
-        assert_eq!(holder_named("/portclaim-stress/7 (mail)"), None);
     }
 }

@@ -7,10 +7,13 @@ use serde::Serialize;
 
 use super::super::report::{Failure, print, print_json};
 use super::super::text::escape;
+use super::action::KINDS;
 use super::checker::{Violation, ports_of};
-use super::history::{Action, Answer, Given, KINDS, LeasedBy, Moment, Operation, Seen, Term};
-use super::plan::{Plan, name, path};
+use super::history::{Answer, Moment, Operation};
+use super::plan::Plan;
+use super::seen::Seen;
 use super::supervisor::Tally;
+use super::wording::Wording;
 
 /// A run that is over.
 pub(super) struct Summary<'a> {
@@ -126,7 +129,7 @@ impl Summary<'_> {
             seed: self.plan.seed,
             workers: self.plan.workers,
             kill_rate: self.plan.kill_rate,
-            directory: self.violation.is_some().then_some(&self.plan.root),
+            directory: self.violation.is_some().then_some(&self.plan.directory),
             filesystem: &self.filesystem,
             range: Range {
                 min: *self.plan.ports().start(),
@@ -204,7 +207,7 @@ impl Summary<'_> {
             text,
             "seed {}; the registry is kept in {}, with the last operations in history.txt",
             self.plan.seed,
-            escape(&self.plan.root)
+            escape(&self.plan.directory)
         );
         self.write_operations(text, violation, &violation.excerpt);
         if !violation.beside.is_empty() {
@@ -222,7 +225,7 @@ impl Summary<'_> {
         for operation in operations {
             let mut event = self.event(operation);
             if let Some(Answer::Listed(all)) = &operation.answer {
-                event.answer = Some(excerpt_of_list(all, violation));
+                event.answer = Some(self.excerpt_of_list(all, violation));
             }
             let _ = writeln!(text, "  {event}");
         }
@@ -238,108 +241,27 @@ impl Summary<'_> {
     }
 
     fn event(&self, operation: &Rc<Operation>) -> Event {
+        let words = Wording(self.plan);
         Event {
             worker: operation.worker,
             start: operation.start.seconds_since(self.begin),
             end: operation.end.seconds_since(self.begin),
-            action: action(operation.action),
-            answer: operation.answer.as_ref().map(answer),
+            action: words.action(operation.action),
+            answer: operation.answer.as_ref().map(|answer| words.answer(answer)),
         }
     }
-}
 
-fn action(action: Action) -> String {
-    match action {
-        Action::Claim { holder, ttl: None } => format!("claim {}", name(holder)),
-        Action::Claim {
-            holder,
-            ttl: Some(ttl),
-        } => format!("claim {} for {ttl} s", name(holder)),
-        Action::ClaimSet { project } => format!("claim the services of {}", path(project)),
-        Action::ClaimRow { project } => format!("claim a row for {}", path(project)),
-        Action::Find { holder } => format!("find {}", name(holder)),
-        Action::Release { holder } => format!("release {}", name(holder)),
-        Action::ReleaseExactly { claim } => format!("release exactly {}", seen(claim)),
-        Action::ReleaseRow { project } => format!("release the row of {}", path(project)),
-        Action::Renew { claim, ttl } => format!("renew {} for {ttl} s", seen(claim)),
-        Action::Lease { project, by } => {
-            let by = match by {
-                LeasedBy::Worker => "itself",
-                LeasedBy::Child => "a child",
-                LeasedBy::Survivor => "itself, after a child's end",
-            };
-            format!("lease for {}, held by {by}", path(project))
+    /// Returns the claims of a list that a violation is about.
+    fn excerpt_of_list(&self, all: &[Seen], violation: &Violation) -> String {
+        let words = Wording(self.plan);
+        let others = violation.excerpt.iter();
+        let ports: Vec<u16> = others.flat_map(|one| ports_of(one)).collect();
+        let mut about: Vec<String> = Vec::new();
+        for claim in all {
+            if violation.holder == Some(claim.holder) || ports.contains(&claim.port) {
+                about.push(words.seen(*claim));
+            }
         }
-        Action::EndLease { claim, killed } => {
-            let how = if killed { " by a kill" } else { "" };
-            format!("end{how} of the lease {}", seen(claim))
-        }
-        Action::Move { from, to } => format!("move {} to {}", path(from), path(to)),
-        Action::Lookup { port } => format!("lookup {port}"),
-        Action::State { port } => format!("state of {port}"),
-        Action::List => "list".to_owned(),
-        Action::ListLeases => "list of leases".to_owned(),
-        Action::Repair => "repair".to_owned(),
-        Action::Index => "index".to_owned(),
-        Action::Check => "check".to_owned(),
+        format!("{} claims, among them [{}]", all.len(), about.join(", "))
     }
-}
-
-fn answer(answer: &Answer) -> String {
-    match answer {
-        Answer::Given(all) => {
-            let all: Vec<String> = all.iter().map(given).collect();
-            all.join("; ")
-        }
-        Answer::Exhausted { unbindable } => format!("exhausted ({unbindable} ports in use)"),
-        Answer::Found(None) => "none".to_owned(),
-        Answer::Found(Some(claim)) => seen(*claim),
-        Answer::Released(all) if all.is_empty() => "there was none".to_owned(),
-        Answer::Released(all) => format!("released {}", seen_all(all)),
-        Answer::Superseded => "it is not there any more".to_owned(),
-        Answer::Renewed(_) => "renewed".to_owned(),
-        Answer::Leased(claim) => format!("leased {}", seen(*claim)),
-        Answer::Ended => "ended".to_owned(),
-        Answer::Moved(all) if all.is_empty() => "there was nothing to move".to_owned(),
-        Answer::Moved(all) => format!("moved, now {}", seen_all(all)),
-        Answer::Listed(all) | Answer::Leases(all) => format!("[{}]", seen_all(all)),
-        Answer::Done => "done".to_owned(),
-        Answer::Refused => "refused".to_owned(),
-        Answer::Contended => "contended".to_owned(),
-        Answer::Failed(why) => why.clone(),
-    }
-}
-
-fn given(given: &Given) -> String {
-    let when = if given.new { "new" } else { "as before" };
-    format!("{}, {when}", seen(given.claim))
-}
-
-fn seen_all(all: &[Seen]) -> String {
-    let all: Vec<String> = all.iter().map(|claim| seen(*claim)).collect();
-    all.join(", ")
-}
-
-/// Returns the claims of a list that a violation is about.
-fn excerpt_of_list(all: &[Seen], violation: &Violation) -> String {
-    let others = violation.excerpt.iter();
-    let ports: Vec<u16> = others.flat_map(|one| ports_of(one)).collect();
-    let mut about: Vec<String> = Vec::new();
-    for claim in all {
-        if violation.holder == Some(claim.holder) || ports.contains(&claim.port) {
-            about.push(seen(*claim));
-        }
-    }
-    format!("{} claims, among them [{}]", all.len(), about.join(", "))
-}
-
-/// A claim in an excerpt: its port, whose it is, for how long, and the beginning of its nonce.
-fn seen(claim: Seen) -> String {
-    let term = match claim.term {
-        Term::Kept => String::new(),
-        Term::Ttl(ttl) => format!(" for {ttl} s"),
-        Term::Lease => " as a lease".to_owned(),
-    };
-    let (port, name, nonce) = (claim.port, name(claim.holder), claim.nonce);
-    format!("{port} of {name}{term} ({nonce:?})")
 }

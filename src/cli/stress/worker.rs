@@ -5,22 +5,19 @@ use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use fastrand::Rng;
-use portclaim::{
-    Claim, Durability, Error, ErrorKind, IndexPolicy, Notice, Port, Record, Registry, Request,
-};
+use portclaim::{Claim, Durability, Error, IndexPolicy, Port, Record, Registry, Request};
 use serde::{Deserialize, Serialize};
 
 use super::super::report::{Failure, Outcome};
-use super::history::{Action, Answer, Given, Line, Moment, Seen, Term};
+use super::action::Action;
+use super::answers::{list, refused, seen_all, seen_or_none, told};
+use super::history::{Answer, Given, Line, Moment};
 use super::leases::Leases;
-use super::plan::{NAMED, Plan, ROW, SET, holder, holder_at, path, project_of, range, ttl_of};
+use super::plan::{Plan, ROW, SET, holder_at, project_of, range};
+use super::seen::Seen;
 
 /// How many records a worker remembers, to release or renew exactly one of them later.
 const KNOWN_MAX: usize = 8;
-
-/// How long one holder gets three quarters of all actions, in nanoseconds: workers must meet, also those that are
-/// stopped for a while.
-const FOCUS: u64 = 100_000_000;
 
 /// What a worker reads from standard input: one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,13 +29,13 @@ pub(super) struct Orders {
     pub(super) seed: u64,
 }
 
-struct Worker {
-    plan: Plan,
-    number: u32,
-    random: Rng,
+pub(super) struct Worker {
+    pub(super) plan: Plan,
+    pub(super) number: u32,
+    pub(super) random: Rng,
     registry: Registry,
-    known: Vec<Record>,
-    leases: Leases,
+    pub(super) known: Vec<Record>,
+    pub(super) leases: Leases,
 }
 
 /// Works until the plan's end. Where there are no orders, it is a child that holds what it has inherited
@@ -91,7 +88,7 @@ fn open(plan: &Plan, random: &mut Rng) -> Result<Registry, Error> {
         .range(range(&plan.ports()))
         .durability(durability)
         .index(index)
-        .open(plan.root.as_str())
+        .open(plan.root())
 }
 
 impl Worker {
@@ -116,109 +113,6 @@ impl Worker {
         }
     }
 
-    /// Draws an action, and the record that it is about.
-    fn draw(&mut self) -> (Action, Option<Record>) {
-        let now = Moment::now();
-        let (project, service) = if self.random.u8(..4) > 0 {
-            // The same for all workers, which read the same clock.
-            let holders = self.plan.few_projects() * NAMED;
-            let turn = now.0 / FOCUS % u64::from(holders);
-            let turn = u32::try_from(turn).expect("below a u32");
-            (turn / NAMED, turn % NAMED)
-        } else {
-            let project = self.random.u32(..self.plan.projects());
-            (project, self.random.u32(..NAMED))
-        };
-        if self.plan.is_timed(project) {
-            return (self.draw_timed(project, now), None);
-        }
-        let holder = holder_at(project, service);
-        let is_own = self.plan.is_own(project);
-        let action = match self.random.u8(..102) {
-            // Nobody claims for another worker's own project, and its own are claimed together.
-            0..37 if is_own => self.draw_own(),
-            0..26 => Action::Claim { holder, ttl: None },
-            26..31 => Action::Claim {
-                holder,
-                ttl: Some(ttl_of(holder)),
-            },
-            31..35 => Action::ClaimSet { project },
-            35..37 => Action::ClaimRow { project },
-            37..60 => Action::Release { holder },
-            60..64 => Action::ReleaseRow { project },
-            64..72 => return self.draw_known(holder),
-            72..76 => Action::Find { holder },
-            76..82 if self.plan.locks => self.leases.draw(project, &mut self.random),
-            76..88 if self.plan.locks && !is_own => Action::Move {
-                from: project,
-                to: self.random.u32(..self.plan.few_projects()),
-            },
-            76..91 => Action::Lookup {
-                port: self.random.u16(self.plan.ports()),
-            },
-            91..93 => Action::State {
-                port: self.random.u16(self.plan.ports()),
-            },
-            93..95 => Action::List,
-            95 => Action::ListLeases,
-            96..98 => Action::Repair,
-            98..100 => Action::Index,
-            _ => Action::Check,
-        };
-        match action {
-            Action::Move { from, to } if from == to => (Action::Find { holder }, None),
-            action => (action, None),
-        }
-    }
-
-    /// A project of the third lot is looked at, whoever's turn it is.
-    fn draw_timed(&mut self, project: u32, now: Moment) -> Action {
-        let holder = holder_at(project, 0);
-        if self.random.bool() {
-            return Action::Find { holder };
-        }
-        let project = self.random.u32(self.plan.timed_projects_at(now));
-        let holder = holder_at(project, 0);
-        Action::Claim {
-            holder,
-            ttl: Some(ttl_of(holder)),
-        }
-    }
-
-    /// As many ports are given back as are taken, or these projects would hold most of the few.
-    fn draw_own(&mut self) -> Action {
-        let project = self.plan.own_project(self.number);
-        match self.random.u8(..6) {
-            0 => Action::ClaimRow { project },
-            1 | 2 => Action::ClaimSet { project },
-            3 => Action::ReleaseRow { project },
-            _ => Action::Release {
-                holder: holder_at(project, SET[0]),
-            },
-        }
-    }
-
-    fn draw_known(&mut self, holder: u32) -> (Action, Option<Record>) {
-        if self.known.is_empty() {
-            return (Action::Find { holder }, None);
-        }
-        let record = self
-            .known
-            .swap_remove(self.random.usize(..self.known.len()));
-        // It was told as a failure when it was met.
-        let Ok(claim) = Seen::of(&record) else {
-            return (Action::Find { holder }, None);
-        };
-        let is_timed = self.plan.is_timed(project_of(claim.holder));
-        match claim.term {
-            Term::Ttl(_) if is_timed || self.random.bool() => {
-                let ttl = ttl_of(claim.holder);
-                (Action::Renew { claim, ttl }, Some(record))
-            }
-            _ => (Action::ReleaseExactly { claim }, Some(record)),
-        }
-    }
-
     fn act(&mut self, action: Action, record: Option<&Record>) -> Answer {
         self.reopen()
             .and_then(|()| self.ask(action, record))
@@ -235,6 +129,7 @@ impl Worker {
 
     fn ask(&mut self, action: Action, record: Option<&Record>) -> Result<Answer, Error> {
         let registry = &self.registry;
+        let plan = &self.plan;
         let drawn = "it was drawn with its record";
         Ok(match action {
             Action::Claim {
@@ -261,24 +156,24 @@ impl Worker {
                 self.given(claims)
             }
             Action::Find { holder: number } => {
-                let found = registry.find(&holder(number))?;
-                let answer = seen_or_none(found.as_ref());
+                let found = registry.find(&plan.holder(number))?;
+                let answer = seen_or_none(found.as_ref(), plan);
                 if let Some(record) = found {
                     self.remember(record);
                 }
                 answer
             }
             Action::Release { holder: number } => {
-                let released = registry.release_holder(&holder(number))?;
-                seen_all(&Vec::from_iter(released), Answer::Released)
+                let released = registry.release_holder(&plan.holder(number))?;
+                seen_all(&Vec::from_iter(released), plan, Answer::Released)
             }
             Action::ReleaseExactly { claim } => {
                 registry.release(record.expect(drawn))?;
                 Answer::Released(vec![claim])
             }
             Action::ReleaseRow { project } => {
-                let row = holder(holder_at(project, ROW[0]));
-                seen_all(&registry.release_block(&row)?, Answer::Released)
+                let row = plan.holder(holder_at(project, ROW[0]));
+                seen_all(&registry.release_block(&row)?, plan, Answer::Released)
             }
             Action::Renew { claim, ttl } => {
                 let record = record.expect(drawn);
@@ -289,21 +184,20 @@ impl Worker {
                 }
             }
             Action::Lease { project, by } => {
-                let range = range(&self.plan.ports_of(project));
-                let request = Request::new(holder(holder_at(project, 0))).within(range);
-                self.leases.hold(registry.lease(&request)?, by)
+                let request = self.request(holder_at(project, 0));
+                self.leases.hold(registry.lease(&request)?, by, plan)
             }
             Action::EndLease { killed, .. } => self.leases.end(killed),
             Action::Move { from, to } => {
-                let moved = registry.move_project(&path(from), &path(to))?;
-                seen_all(&moved, Answer::Moved)
+                let moved = registry.move_project(&plan.path(from), &plan.path(to))?;
+                seen_all(&moved, plan, Answer::Moved)
             }
-            Action::Lookup { port } => seen_or_none(registry.lookup(port_of(port))?.as_ref()),
+            Action::Lookup { port } => seen_or_none(registry.lookup(port_of(port))?.as_ref(), plan),
             Action::State { port } => {
-                seen_or_none(registry.port_state(port_of(port))?.claim.as_ref())
+                seen_or_none(registry.port_state(port_of(port))?.claim.as_ref(), plan)
             }
-            Action::List => list(registry)?,
-            Action::ListLeases => seen_all(&registry.leases()?, Answer::Leases),
+            Action::List => list(registry, plan)?,
+            Action::ListLeases => seen_all(&registry.leases()?, plan, Answer::Leases),
             Action::Repair => registry.repair().map(|_| Answer::Done)?,
             Action::Index => registry.refresh_index().map(|_| Answer::Done)?,
             Action::Check => registry.check().map(|_| Answer::Done)?,
@@ -312,7 +206,7 @@ impl Worker {
 
     fn request(&self, number: u32) -> Request {
         let ports = self.plan.ports_of(project_of(number));
-        Request::new(holder(number)).within(range(&ports))
+        Request::new(self.plan.holder(number)).within(range(&ports))
     }
 
     fn given(&mut self, claims: Vec<Claim>) -> Answer {
@@ -320,7 +214,7 @@ impl Worker {
         for claim in claims {
             let new = claim.is_new();
             let record = claim.keep();
-            match Seen::of(&record) {
+            match Seen::of(&record, &self.plan) {
                 Ok(claim) => all.push(Given { claim, new }),
                 Err(why) => return Answer::Failed(why),
             }
@@ -339,50 +233,6 @@ impl Worker {
 
 fn port_of(number: u16) -> Port {
     Port::new(number).expect("no run uses port 0")
-}
-
-/// Returns what a registry lists.
-pub(super) fn list(registry: &Registry) -> Result<Answer, Error> {
-    let all = registry.records()?.collect::<Result<Vec<_>, _>>()?;
-    Ok(seen_all(&all, Answer::Listed))
-}
-
-/// Returns the answer about a record that was found, or about none.
-pub(super) fn seen_or_none(record: Option<&Record>) -> Answer {
-    let seen = record.map(Seen::of).transpose();
-    seen.map_or_else(Answer::Failed, Answer::Found)
-}
-
-/// Returns the answer about these records.
-pub(super) fn seen_all(records: &[Record], answer: impl FnOnce(Vec<Seen>) -> Answer) -> Answer {
-    let seen: Result<Vec<Seen>, String> = records.iter().map(Seen::of).collect();
-    seen.map_or_else(Answer::Failed, answer)
-}
-
-/// Returns the answer that an error is.
-pub(super) fn refused(error: &Error) -> Answer {
-    match (error.kind(), error.exhaustion()) {
-        (ErrorKind::Exhausted, Some(exhaustion)) => Answer::Exhausted {
-            unbindable: exhaustion.in_use + exhaustion.denied,
-        },
-        // There is no row of ports, or a holder has a port that does not go with what was asked for.
-        (ErrorKind::Exhausted | ErrorKind::Taken | ErrorKind::HasAnother, _) => Answer::Refused,
-        (ErrorKind::Superseded, _) => Answer::Superseded,
-        (ErrorKind::Contended, _) => Answer::Contended,
-        _ => Answer::Failed(match error.io_error() {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
-        }),
-    }
-}
-
-/// Returns what a notice says, unless it is none to worry about: the registry file may be
-/// written by another process at the moment, and nobody edits it during a run.
-fn told(notice: &Notice) -> Option<String> {
-    match notice {
-        Notice::IndexBehind { .. } | Notice::IndexDeferred { .. } => None,
-        _ => Some(format!("{notice:?}")),
-    }
 }
 
 fn tell(out: &mut impl Write, line: &Line) -> std::io::Result<()> {

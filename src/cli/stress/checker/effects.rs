@@ -1,8 +1,10 @@
 //! What an operation says of each holder, by its answer.
 
-use super::super::history::{Action, Answer, Moment, Operation, Seen, Term};
+use super::super::action::Action;
+use super::super::history::{Answer, Moment, Operation};
 use super::super::plan::{Plan, in_project};
-use super::search::{Effect, Part};
+use super::super::seen::{Seen, Term};
+use super::effect::{Effect, Part};
 
 /// By how much a time that claims are given for may seem shorter than it is: files are dated by a clock
 /// that goes in ticks.

@@ -15,8 +15,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::super::history::{Action, Answer, Moment, Nonce, Operation, Seen};
+use super::super::action::Action;
+use super::super::history::{Answer, Moment, Operation};
 use super::super::plan::{Plan, in_project};
+use super::super::seen::{Nonce, Seen};
 use super::{Kind, Violation};
 
 struct Span {

@@ -13,9 +13,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::history::{Action, Answer, Given, Moment, Operation};
+use super::action::Action;
+use super::history::{Answer, Given, Moment, Operation};
 use super::plan::Plan;
 
+mod effect;
 mod effects;
 mod exhausted;
 mod port;
@@ -23,98 +25,20 @@ mod register;
 mod search;
 #[cfg(test)]
 mod tests;
+mod violation;
 
+use effect::Part;
 use effects::effects;
 use exhausted::Exhausted;
 use port::Port;
 use register::Register;
-use search::Part;
+pub(super) use violation::{Kind, Violation};
 
 /// How many operations are shown beside a violation: the last ones.
 const BESIDE_MAX: usize = 16;
 
 /// How many operations are remembered, to be written down where a violation is found.
 const RECENT_MAX: usize = 5000;
-
-/// What sort of thing cannot be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Two claims of one port were held at the same time.
-    TwoHolders,
-    /// A claim that was told, and that nobody released, is not there.
-    LostClaim,
-    /// A holder was told another port than the one that it has.
-    ChangedPort,
-    /// Ports that should lie in a row do not.
-    NoRow,
-    /// A claim that was released is its holder's again.
-    ReleaseUndone,
-    /// A look-up found a claim that was released before it began.
-    StaleLookup,
-    /// Two were told that they released the same claim.
-    ReleasedTwice,
-    /// A range was called exhausted that was not.
-    ImplausibleExhaustion,
-    /// An operation failed for which a sound file system gives no reason.
-    Failed,
-    /// The library met something that nobody did.
-    Notice,
-    /// A worker did not come to an end.
-    Hung,
-    /// What was left could not be repaired.
-    Unhealthy,
-    /// The registry file does not show the claims.
-    IndexDiffers,
-    /// A port cannot be had, and nobody holds it.
-    LeakedPort,
-}
-
-impl Kind {
-    /// Returns the kind's name, as it stands in JSON.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Kind::TwoHolders => "two-holders",
-            Kind::LostClaim => "lost-claim",
-            Kind::ChangedPort => "changed-port",
-            Kind::NoRow => "no-row",
-            Kind::ReleaseUndone => "release-undone",
-            Kind::StaleLookup => "stale-lookup",
-            Kind::ReleasedTwice => "released-twice",
-            Kind::ImplausibleExhaustion => "implausible-exhaustion",
-            Kind::Failed => "failed",
-            Kind::Notice => "notice",
-            Kind::Hung => "hung",
-            Kind::Unhealthy => "unhealthy",
-            Kind::IndexDiffers => "index-differs",
-            Kind::LeakedPort => "leaked-port",
-        }
-    }
-}
-
-/// Something that cannot be, and the operations that show it, in the order of their starts.
-#[derive(Debug)]
-pub(super) struct Violation {
-    pub(super) kind: Kind,
-    pub(super) detail: String,
-    /// The holder that it is about, if it is about one.
-    pub(super) holder: Option<u32>,
-    pub(super) excerpt: Vec<Rc<Operation>>,
-    /// What others were told of the same ports meanwhile.
-    pub(super) beside: Vec<Rc<Operation>>,
-}
-
-impl Violation {
-    /// One that needs no operations to be shown.
-    pub(super) fn new(kind: Kind, detail: String) -> Violation {
-        Violation {
-            kind,
-            detail,
-            holder: None,
-            excerpt: Vec::new(),
-            beside: Vec::new(),
-        }
-    }
-}
 
 /// An operation that is not settled yet, and what it says of which holder.
 struct Known {
@@ -144,7 +68,9 @@ impl Checker {
             steps: BinaryHeap::new(),
             known: HashMap::new(),
             count: 0,
-            registers: (0..plan.holders()).map(Register::new).collect(),
+            registers: (0..plan.holders())
+                .map(|holder| Register::new(holder, plan.name(holder)))
+                .collect(),
             ports: HashMap::new(),
             exhausted: Exhausted::default(),
             recent: VecDeque::new(),

@@ -18,7 +18,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::super::history::{Action, Moment, Nonce, Operation, Seen};
+use super::super::action::Action;
+use super::super::history::{Moment, Operation};
+use super::super::seen::{Nonce, Seen};
 use super::{Kind, Violation};
 
 struct Zone {

@@ -3,10 +3,11 @@
 
 use std::rc::Rc;
 
-use super::super::history::{Action, Moment, Operation};
-use super::super::plan::name;
+use super::super::action::Action;
+use super::super::history::{Moment, Operation};
+use super::effect::{Effect, Part};
 use super::effects::forgotten;
-use super::search::{Effect, Part, Search, Settled};
+use super::search::{Search, Settled};
 use super::{Kind, Violation};
 
 /// After how many operations the past is summed up, when the holder is at rest. What is
@@ -24,6 +25,8 @@ struct Event {
 /// The register of one holder.
 pub(super) struct Register {
     holder: u32,
+    /// How it is called.
+    name: String,
     search: Search,
     /// The search as it was before the operations in `window`.
     base: Search,
@@ -33,9 +36,10 @@ pub(super) struct Register {
 }
 
 impl Register {
-    pub(super) fn new(holder: u32) -> Register {
+    pub(super) fn new(holder: u32, name: String) -> Register {
         Register {
             holder,
+            name,
             search: Search::free(),
             base: Search::free(),
             window: Vec::new(),
@@ -77,7 +81,7 @@ impl Register {
             kind: kind(&excerpt),
             detail: format!(
                 "no order of the operations on {} explains their answers",
-                name(self.holder)
+                self.name
             ),
             holder: Some(self.holder),
             excerpt: excerpt.into_iter().map(|event| event.operation).collect(),

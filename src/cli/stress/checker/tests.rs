@@ -3,8 +3,8 @@
 
 use fastrand::Rng;
 
-use super::super::history::{Nonce, Seen, Term};
 use super::super::plan::holder_at;
+use super::super::seen::{Nonce, Seen, Term};
 use super::*;
 
 mod lasting;
@@ -17,7 +17,7 @@ fn plan() -> Plan {
         workers: 2,
         seed: 0,
         kill_rate: 0.0,
-        root: "/tmp".to_owned(),
+        directory: "/tmp".to_owned(),
         locks: true,
         first_port: FIRST,
         until: Moment::NEVER,

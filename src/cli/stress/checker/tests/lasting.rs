@@ -1,6 +1,6 @@
 //! Histories with claims that are given for a time, leases, sets, rows and moves.
 
-use super::super::super::history::LeasedBy;
+use super::super::super::action::LeasedBy;
 use super::super::super::plan::{ROW, SET};
 use super::*;
 
