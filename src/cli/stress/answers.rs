@@ -1,6 +1,8 @@
 //! What the library's results are as answers.
 
-use portclaim::{Error, ErrorKind, Notice, Record, Registry};
+use std::time::{Duration, SystemTime};
+
+use portclaim::{Error, ErrorKind, Fate, Notice, Prune, Record, Registry};
 
 use super::history::Answer;
 use super::plan::Plan;
@@ -10,6 +12,33 @@ use super::seen::Seen;
 pub(super) fn list(registry: &Registry, plan: &Plan) -> Result<Answer, Error> {
     let all = registry.records()?.collect::<Result<Vec<_>, _>>()?;
     Ok(seen_all(&all, plan, Answer::Listed))
+}
+
+/// Prunes what has been missing for no time, and returns what was removed. It takes two calls all the same.
+pub(super) fn prune(registry: &Registry, plan: &Plan) -> Result<Answer, Error> {
+    let prune = Prune::new(now()).older_than(Duration::ZERO);
+    let mut removed = Vec::new();
+    for one in registry.prune(&prune)? {
+        if one.fate != Fate::Removed {
+            continue;
+        }
+        if one.records.iter().any(|record| record.device().is_none()) {
+            let project = one.project;
+            return Ok(Answer::Failed(format!(
+                "{project} was pruned, and it was not known where it lay"
+            )));
+        }
+        removed.extend(one.records);
+    }
+    Ok(seen_all(&removed, plan, Answer::Pruned))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a prune has seen is dated; here it is removed at any age"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Returns the answer about a record that was found, or about none.

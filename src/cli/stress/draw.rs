@@ -12,6 +12,12 @@ use super::worker::Worker;
 /// stopped for a while.
 const FOCUS: u64 = 100_000_000;
 
+/// How many claims a process owns, about, before it ends.
+const OWNER_ACTIONS: u8 = 8;
+
+/// A third of the time that a placed project's directory is there and not there, nanoseconds.
+const PLACED_TURN: u64 = 150_000_000;
+
 impl Worker {
     /// Draws an action, and the record that it is about.
     pub(super) fn draw(&mut self) -> (Action, Option<Record>) {
@@ -31,9 +37,10 @@ impl Worker {
         }
         let holder = holder_at(project, service);
         let is_own = self.plan.is_own(project);
-        let action = match self.random.u8(..102) {
+        let action = match self.random.u8(..120) {
             // Nobody claims for another worker's own project, and its own are claimed together.
             0..37 if is_own => self.draw_own(),
+            102..112 if is_own => Action::Find { holder },
             0..26 => Action::Claim { holder, ttl: None },
             26..31 => Action::Claim {
                 holder,
@@ -60,7 +67,10 @@ impl Worker {
             95 => Action::ListLeases,
             96..98 => Action::Repair,
             98..100 => Action::Index,
-            _ => Action::Check,
+            100..102 => Action::Check,
+            102..110 => self.draw_owned(holder),
+            110..112 => self.commands.draw(project, &self.leases, &mut self.random),
+            _ => self.draw_placed(now),
         };
         match action {
             Action::Move { from, to } if from == to => (Action::Find { holder }, None),
@@ -76,9 +86,44 @@ impl Worker {
         }
         let project = self.random.u32(self.plan.timed_projects_at(now));
         let holder = holder_at(project, 0);
-        Action::Claim {
-            holder,
-            ttl: Some(ttl_of(holder)),
+        match self.random.u8(..3) {
+            0 => self.draw_owned(holder),
+            _ => Action::Claim {
+                holder,
+                ttl: Some(ttl_of(holder)),
+            },
+        }
+    }
+
+    /// A process of the worker's owns claims, for a while. It inherits no lease: none is held when it starts.
+    fn draw_owned(&mut self, holder: u32) -> Action {
+        match self.owners.living() {
+            Some(owner) if self.random.u8(..OWNER_ACTIONS) == 0 => Action::EndOwner {
+                owner,
+                killed: self.random.bool(),
+            },
+            Some(owner) => Action::ClaimOwned { holder, owner },
+            None if self.leases.is_empty() => Action::StartOwner,
+            None => Action::Find { holder },
+        }
+    }
+
+    /// The placed projects' directories are there two thirds of the time, if not all workers think so.
+    fn draw_placed(&mut self, now: Moment) -> Action {
+        let project = self.random.u32(self.plan.placed_projects());
+        let holder = holder_at(project, self.random.u32(..NAMED));
+        let is_there = now.0 / PLACED_TURN % 3 > 0;
+        match self.random.u8(..8) {
+            0 => Action::Find { holder },
+            1 | 2 if self.plan.locks => Action::Prune,
+            1..4 if is_there => Action::MakeDirectory { project },
+            1..4 => Action::RemoveDirectory {
+                project,
+                moved: self.random.bool(),
+            },
+            _ if is_there => Action::Claim { holder, ttl: None },
+            _ if self.plan.locks => Action::Prune,
+            _ => Action::Find { holder },
         }
     }
 
@@ -112,6 +157,7 @@ impl Worker {
                 let ttl = ttl_of(claim.holder);
                 (Action::Renew { claim, ttl }, Some(record))
             }
+            _ if is_timed => (Action::Find { holder }, None),
             _ => (Action::ReleaseExactly { claim }, Some(record)),
         }
     }

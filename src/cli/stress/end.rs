@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portclaim::{Error, FindingKind, Holder, Record, Registry, Report, Request};
+use portclaim::{Error, FindingKind, Holder, Record, Registry, Report, Request, Start};
 
 use super::action::Action;
-use super::answers::{list, refused, seen_or_none};
+use super::answers::{list, prune, refused, seen_or_none};
 use super::checker::{Checker, Kind, Violation};
 use super::ground;
 use super::history::{Answer, Moment, Operation};
@@ -25,6 +25,9 @@ pub(super) fn inspect(plan: &Plan, checker: &mut Checker) -> Result<(), Violatio
     ask(checker, Action::List, || list(&registry, plan));
     let mended = registry.repair().map_err(|error| failed(&error))?;
     healthy(&mended, "after a repair")?;
+    if plan.locks {
+        prune_all(plan, &registry, checker)?;
+    }
     let listed = ask(checker, Action::List, || list(&registry, plan));
     for number in (0..plan.holders()).filter(|&number| is_named(number)) {
         ask(checker, Action::Find { holder: number }, || {
@@ -44,7 +47,66 @@ pub(super) fn inspect(plan: &Plan, checker: &mut Checker) -> Result<(), Violatio
     };
     shown(plan, &listed)?;
     if plan.locks {
+        idle(plan, &registry, &listed)?;
         fill(plan, &registry, &listed)?;
+    }
+    Ok(())
+}
+
+/// When all directories are gone, two prunes give back what was claimed while they were there, and nothing else.
+fn prune_all(plan: &Plan, registry: &Registry, checker: &mut Checker) -> Result<(), Violation> {
+    for project in plan.placed_projects() {
+        let moved = false;
+        ask(checker, Action::RemoveDirectory { project, moved }, || {
+            Ok(ground::remove_place(plan, project, moved))
+        });
+    }
+    let records = registry.records().map_err(|error| failed(&error))?;
+    let records: Vec<Record> = records
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(&error))?;
+    let mut expected = Vec::new();
+    for project in plan.placed_projects().map(|project| plan.path(project)) {
+        let is_its = |record: &&Record| *record.project() == project;
+        let claims = || records.iter().filter(is_its);
+        // A claim that was made while there was no directory keeps the others, too.
+        if claims().all(|record| record.device().is_some()) {
+            expected.extend(claims().filter_map(|record| Seen::of(record, plan).ok()));
+        }
+    }
+    let mut pruned = Vec::new();
+    for _ in 0..2 {
+        let answer = ask(checker, Action::Prune, || prune(registry, plan));
+        pruned.extend(answer.claims());
+    }
+    let key = |claim: &Seen| claim.port;
+    expected.sort_unstable_by_key(key);
+    pruned.sort_unstable_by_key(key);
+    if pruned == expected {
+        return Ok(());
+    }
+    Err(Violation::new(
+        Kind::NotPruned,
+        format!("{expected:?} should have been pruned, and {pruned:?} were"),
+    ))
+}
+
+/// No command runs any more, and none is said to.
+fn idle(plan: &Plan, registry: &Registry, listed: &[Seen]) -> Result<(), Violation> {
+    let kept = listed.iter().filter(|claim| claim.term == Term::Kept);
+    for claim in kept.filter(|claim| is_named(claim.holder)) {
+        let holder = plan.holder(claim.holder);
+        let claimed = registry.claim(&Request::new(holder));
+        let start = claimed.and_then(|claim| claim.start());
+        if let Start::Second { pid } = start.map_err(|error| failed(&error))? {
+            let port = claim.port;
+            return Err(Violation::new(
+                Kind::StaleRun,
+                format!(
+                    "a command is said to run on port {port} (process {pid:?}), and all have ended"
+                ),
+            ));
+        }
     }
     Ok(())
 }
@@ -69,15 +131,20 @@ fn shown(plan: &Plan, listed: &[Seen]) -> Result<(), Violation> {
 }
 
 /// When the times are over that ports were given for, all can be had that are not kept: no lease is left,
-/// and nothing of a killed worker's.
+/// nothing that a process owned, and nothing of a killed worker's.
 fn fill(plan: &Plan, registry: &Registry, listed: &[Seen]) -> Result<(), Violation> {
     let leases = registry.leases().map_err(|error| failed(&error))?;
     let times = listed.iter().map(|claim| match claim.term {
         Term::Ttl(ttl) => Duration::from_secs(ttl + 1),
-        Term::Kept | Term::Lease => Duration::ZERO,
+        Term::Kept | Term::Lease | Term::Owner(_) => Duration::ZERO,
     });
     std::thread::sleep(times.max().unwrap_or_default());
-    let kept = listed.iter().filter(|claim| claim.term == Term::Kept);
+    let kept = listed.iter().filter(|claim| match claim.term {
+        Term::Kept => true,
+        // No worker is there any more. Only where nobody waits for a killed one's child, that counts as alive.
+        Term::Owner(process) => process.exists(),
+        Term::Ttl(_) | Term::Lease => false,
+    });
     let mut count = kept.count() + leases.len();
     let ports = plan.ports().len();
     for number in plan.projects().. {

@@ -15,6 +15,7 @@ use fastrand::Rng;
 use portclaim::{Availability, DEFAULT_FILE_NAME, Port, PortRange};
 
 use super::super::report::Failure;
+use super::history::Answer;
 use super::names::{PLACES, REGISTRY};
 use super::plan::Plan;
 
@@ -60,6 +61,36 @@ pub(super) fn create(parent: Option<&Path>, seed: u64) -> Result<Utf8PathBuf, Fa
 pub(super) fn remove(directory: &Utf8Path) -> Result<(), Failure> {
     fs::remove_dir_all(directory)
         .map_err(|error| Failure::io(&format!("failed to remove {directory}"), &error))
+}
+
+/// Makes a project's directory, unless it is there.
+pub(super) fn make_place(plan: &Plan, project: u32) -> Answer {
+    match fs::create_dir(plan.path(project).as_str()) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Answer::Failed(format!("a directory cannot be made: {error}"))
+        }
+        _ => Answer::Done,
+    }
+}
+
+/// Removes a project's directory, or moves it away before, unless it is not there.
+pub(super) fn remove_place(plan: &Plan, project: u32, is_moved: bool) -> Answer {
+    let path = plan.path(project);
+    let mut place = Utf8PathBuf::from(path.as_str());
+    let removed = (|| {
+        if is_moved {
+            // Each worker has one operation at a time.
+            place = Utf8PathBuf::from(format!("{path}-moved-{}", std::process::id()));
+            fs::rename(path.as_str(), &place)?;
+        }
+        fs::remove_dir(&place)
+    })();
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Answer::Failed(format!("a directory cannot be removed: {error}"))
+        }
+        _ => Answer::Done,
+    }
 }
 
 /// Writes the last operations beside the registry of a run that found a violation.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::action::Action;
-use super::seen::Seen;
+use super::action::{Action, Running};
+use super::seen::{Process, Seen};
 
 /// A moment of the system's monotonic clock, in nanoseconds. All processes of a machine read
 /// the same clock, so the moments of different workers can be compared.
@@ -54,8 +54,17 @@ pub(super) enum Answer {
     Renewed(Seen),
     /// The lease is held.
     Leased(Seen),
-    /// Nobody holds the lease any more.
+    /// The process may own claims.
+    Started(Process),
+    /// The command runs.
+    Ran(Running),
+    /// A process that the worker had started was killed by it before it said what it had done.
+    Killed,
+    /// What was to end has ended: nobody holds the lease any more, the process is gone.
     Ended,
+    /// What was given back of projects whose directories are gone. Of each of these projects, this call gave back
+    /// some of them, and others may have given back the rest.
+    Pruned(Vec<Seen>),
     /// These claims took the place of those of the other project; none where it had none.
     Moved(Vec<Seen>),
     /// All claims.
@@ -73,6 +82,22 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// Returns whether it leaves open what was done.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Answer::Failed(_) | Answer::Killed)
+    }
+
+    /// Returns the action that ends what has begun with this answer, and that a kill of the worker is as well.
+    pub(super) fn ending(&self) -> Option<Action> {
+        let killed = true;
+        match *self {
+            Answer::Leased(claim) => Some(Action::EndLease { claim, killed }),
+            Answer::Started(owner) => Some(Action::EndOwner { owner, killed }),
+            Answer::Ran(run) => Some(Action::EndRun { run, killed }),
+            _ => None,
+        }
+    }
+
     /// Returns the claims that it tells of, without those of a list of all.
     pub(super) fn claims(&self) -> Vec<Seen> {
         match self {
@@ -80,7 +105,10 @@ impl Answer {
             Answer::Found(Some(claim)) | Answer::Renewed(claim) | Answer::Leased(claim) => {
                 vec![*claim]
             }
-            Answer::Released(all) | Answer::Moved(all) | Answer::Leases(all) => all.clone(),
+            Answer::Released(all)
+            | Answer::Moved(all)
+            | Answer::Leases(all)
+            | Answer::Pruned(all) => all.clone(),
             _ => Vec::new(),
         }
     }

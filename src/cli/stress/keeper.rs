@@ -17,13 +17,16 @@ use super::WORKER;
 use super::action::{Action, KINDS};
 use super::history::{Answer, Line, Moment, Operation};
 use super::plan::Plan;
-use super::seen::Seen;
+use super::seen::Process;
 use super::supervisor::Shared;
 use super::worker::Orders;
 
-/// How long after a child's output was closed its leases may still be: both are closed when it ends,
-/// one after the other.
+/// How long after a child's output was closed its leases may still be, and its commands be said to run: all of it is
+/// closed when it ends, one after the other.
 const EXIT: Duration = Duration::from_millis(100);
+
+/// How long a process that has ended may wait to be waited for.
+const REAPED: Duration = Duration::from_secs(1);
 
 /// A stopped worker is stopped for less than the first, in which the others come a long way; and
 /// now and then for up to the second: longer than they try again before they change their way.
@@ -43,8 +46,8 @@ pub(super) struct Keeper<'a> {
     usual: [Duration; KINDS.len()],
     /// What starts until then may have met a stop.
     stopped_until: Moment,
-    /// The leases of the worker that is running.
-    leases: Vec<Seen>,
+    /// The ends of what the worker that is running has begun, and that ends with it.
+    endings: Vec<Action>,
     /// When it was last heard of.
     heard: Moment,
 }
@@ -68,7 +71,7 @@ impl<'a> Keeper<'a> {
             random: Rng::with_seed(seed),
             usual: [Duration::from_millis(1); KINDS.len()],
             stopped_until: Moment::default(),
-            leases: Vec::new(),
+            endings: Vec::new(),
             heard: Moment::default(),
         }
     }
@@ -103,9 +106,7 @@ impl<'a> Keeper<'a> {
                 Line::Begin { at, action } => {
                     begun = Some(Begun { start: at, action });
                     self.heard = at;
-                    if let Action::EndLease { claim, .. } = action {
-                        self.leases.retain(|held| *held != claim);
-                    }
+                    self.endings.retain(|ending| *ending != action.by_kill());
                     self.tell(at, None);
                 }
                 Line::End {
@@ -114,9 +115,7 @@ impl<'a> Keeper<'a> {
                     notices,
                 } => {
                     self.heard = at;
-                    if let Answer::Leased(claim) = answer {
-                        self.leases.push(claim);
-                    }
+                    self.endings.extend(answer.ending());
                     if let Some(begun) = begun.take() {
                         self.learn(begun.action, begun.start, at);
                         let mut operation = self.operation(begun, at);
@@ -189,7 +188,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Waits for the worker's end, whose output has ended: its children, which have that too, are ending as
-    /// well. What it had begun may have taken effect until then, and its leases end with it.
+    /// well. What it had begun may have taken effect until then, and its leases, owners and commands end with it.
     fn bury(&mut self, mut child: Child, begun: Option<Begun>, killed: bool) -> Result<(), String> {
         // A process that was waited for may not be killed any more: its number may be another's.
         let mut inbox = self.shared.inbox();
@@ -199,13 +198,18 @@ impl<'a> Keeper<'a> {
             .wait()
             .map_err(|error| format!("failed to wait for a worker: {error}"))?;
         let death = Moment::now();
-        let operation = begun.map(|begun| self.operation(begun, death));
+        let closed = Moment(death.0.saturating_add(nanos(EXIT)));
+        let operation = begun.map(|begun| {
+            let is_outlived = begun.action.starts_processes();
+            self.operation(begun, if is_outlived { closed } else { death })
+        });
         self.tell(self.heard, operation);
-        for claim in std::mem::take(&mut self.leases) {
-            let killed = true;
-            let action = Action::EndLease { claim, killed };
+        for action in std::mem::take(&mut self.endings) {
             let start = self.heard;
-            let end = Moment(death.0.saturating_add(nanos(EXIT)));
+            let end = match action {
+                Action::EndOwner { owner, .. } => gone(owner),
+                _ => closed,
+            };
             self.tell(start, Some(self.operation(Begun { start, action }, end)));
         }
         self.tell(death, None);
@@ -249,6 +253,19 @@ impl<'a> Keeper<'a> {
         }
         inbox.operations.push(operation);
     }
+}
+
+/// Waits until a process is gone that is ending, and whose parent was killed: until whoever has inherited it has
+/// waited for it. Where nobody does, it counts as alive for good.
+fn gone(process: Process) -> Moment {
+    let begin = Instant::now();
+    while process.exists() {
+        if begin.elapsed() > REAPED {
+            return Moment::NEVER;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Moment::now()
 }
 
 /// Waits, also for less than a sleep takes at least.

@@ -1,14 +1,13 @@
 //! The lease that a worker holds, by itself or through a child.
 
 use std::io;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use fastrand::Rng;
 use portclaim::Lease;
 
-use super::super::settings::own_program;
-use super::WORKER;
 use super::action::{Action, LeasedBy};
+use super::children::{ended, started};
 use super::history::Answer;
 use super::plan::Plan;
 use super::seen::Seen;
@@ -30,13 +29,25 @@ impl Leases {
             let killed = random.bool();
             return Action::EndLease { claim, killed };
         }
-        let by = match random.u8(..4) {
-            0 => LeasedBy::Child,
-            1 => LeasedBy::Survivor,
+        let by = match random.u8(..8) {
+            0 | 1 => LeasedBy::Child,
+            2 | 3 => LeasedBy::Survivor,
+            4 => LeasedBy::Command,
             // No process needs to be started for these.
             _ => LeasedBy::Worker,
         };
         Action::Lease { project, by }
+    }
+
+    /// Returns whether none is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Keeps a lease that a command holds.
+    pub(super) fn hold_by(&mut self, child: Child, claim: Seen) -> Answer {
+        self.0 = Some((claim, Held::Child(child)));
+        Answer::Leased(claim)
     }
 
     /// Keeps a new lease.
@@ -81,22 +92,4 @@ fn held(mut lease: Lease, by: LeasedBy) -> io::Result<Held> {
     }
     ended(child, true)?;
     Ok(Held::Worker(Box::new(lease)))
-}
-
-/// Starts a process that inherits what is shared, and lives until its input ends. It has the worker's
-/// output as well, so that whoever reads that to its end knows that the children have ended, too.
-fn started() -> io::Result<Child> {
-    Command::new(own_program()?)
-        .arg(WORKER)
-        .stdin(Stdio::piped())
-        .spawn()
-}
-
-/// Ends a child. When it has been waited for, the kernel has closed all that it had open.
-fn ended(mut child: Child, is_killed: bool) -> io::Result<()> {
-    if is_killed {
-        child.kill()?;
-    }
-    drop(child.stdin.take());
-    child.wait().map(drop)
 }

@@ -13,6 +13,8 @@ use super::report::{Failure, Outcome, print};
 mod action;
 mod answers;
 mod checker;
+mod children;
+mod commands;
 mod draw;
 mod end;
 mod ground;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use portclaim::Record;
+use portclaim::{Owner, Record};
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
@@ -41,6 +41,30 @@ pub(super) enum Term {
     Ttl(u64),
     /// As long as somebody has its lock.
     Lease,
+    /// As long as this process lives.
+    Owner(Process),
+}
+
+/// A process, told from all others that have had its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    /// When it was started, in the kernel's ticks.
+    pub(super) start: u64,
+}
+
+impl Process {
+    /// Returns whether the process is there, if only because nobody has waited for its end yet.
+    pub(super) fn exists(self) -> bool {
+        Owner::of(self.pid).is_ok_and(|there| Process::from(&there) == self)
+    }
+}
+
+impl From<&Owner> for Process {
+    fn from(owner: &Owner) -> Process {
+        let (pid, start) = (owner.pid, owner.start);
+        Process { pid, start }
+    }
 }
 
 /// A claim as answers tell it. Holders are numbered; see [`Plan`](super::plan::Plan).
@@ -68,6 +92,7 @@ impl Seen {
                 portclaim::Term::Kept => Term::Kept,
                 portclaim::Term::Ttl(ttl) => Term::Ttl(*ttl),
                 portclaim::Term::Lease => Term::Lease,
+                portclaim::Term::Owner(owner) => Term::Owner((&**owner).into()),
                 other => return Err(format!("a record with the term {other:?}")),
             },
         })

@@ -17,6 +17,9 @@ impl Wording<'_> {
                 holder,
                 ttl: Some(ttl),
             } => format!("claim {} for {ttl} s", plan.name(holder)),
+            Action::ClaimOwned { holder, owner } => {
+                format!("claim {} for process {}", plan.name(holder), owner.pid)
+            }
             Action::ClaimSet { project } => format!("claim the services of {}", plan.path(project)),
             Action::ClaimRow { project } => format!("claim a row for {}", plan.path(project)),
             Action::Find { holder } => format!("find {}", plan.name(holder)),
@@ -28,6 +31,7 @@ impl Wording<'_> {
                 let by = match by {
                     LeasedBy::Worker => "itself",
                     LeasedBy::Child => "a child",
+                    LeasedBy::Command => "a command of portclaim run",
                     LeasedBy::Survivor => "itself, after a child's end",
                 };
                 format!("lease for {}, held by {by}", plan.path(project))
@@ -37,6 +41,26 @@ impl Wording<'_> {
                 format!("end{how} of the lease {}", self.seen(claim))
             }
             Action::Move { from, to } => format!("move {} to {}", plan.path(from), plan.path(to)),
+            Action::StartOwner => "start of a process".to_owned(),
+            Action::EndOwner { owner, killed } => {
+                let how = if killed { " by a kill" } else { "" };
+                format!("end{how} of process {}", owner.pid)
+            }
+            Action::Run { project } => format!("run a command of {}", plan.path(project)),
+            Action::EndRun { run, killed } => {
+                let how = if killed { " by a kill" } else { "" };
+                format!(
+                    "end{how} of the command of {} on {}",
+                    plan.name(run.holder),
+                    run.port
+                )
+            }
+            Action::MakeDirectory { project } => format!("make {}", plan.path(project)),
+            Action::RemoveDirectory { project, moved } => {
+                let how = if moved { "move away" } else { "remove" };
+                format!("{how} {}", plan.path(project))
+            }
+            Action::Prune => "prune".to_owned(),
             Action::Lookup { port } => format!("lookup {port}"),
             Action::State { port } => format!("state of {port}"),
             Action::List => "list".to_owned(),
@@ -62,6 +86,11 @@ impl Wording<'_> {
             Answer::Renewed(_) => "renewed".to_owned(),
             Answer::Leased(claim) => format!("leased {}", self.seen(*claim)),
             Answer::Ended => "ended".to_owned(),
+            Answer::Started(owner) => format!("process {}", owner.pid),
+            Answer::Ran(run) => format!("it runs on {}", run.port),
+            Answer::Killed => "(what the worker had started was killed by it)".to_owned(),
+            Answer::Pruned(all) if all.is_empty() => "nothing was removed".to_owned(),
+            Answer::Pruned(all) => format!("removed {}", self.seen_all(all)),
             Answer::Moved(all) if all.is_empty() => "there was nothing to move".to_owned(),
             Answer::Moved(all) => format!("moved, now {}", self.seen_all(all)),
             Answer::Listed(all) | Answer::Leases(all) => format!("[{}]", self.seen_all(all)),
@@ -88,6 +117,7 @@ impl Wording<'_> {
             Term::Kept => String::new(),
             Term::Ttl(ttl) => format!(" for {ttl} s"),
             Term::Lease => " as a lease".to_owned(),
+            Term::Owner(owner) => format!(" for process {}", owner.pid),
         };
         let (port, name, nonce) = (claim.port, self.0.name(claim.holder), claim.nonce);
         format!("{port} of {name}{term} ({nonce:?})")

@@ -9,8 +9,11 @@ use portclaim::{Claim, Durability, Error, IndexPolicy, Port, Record, Registry, R
 use serde::{Deserialize, Serialize};
 
 use super::super::report::{Failure, Outcome};
-use super::action::Action;
-use super::answers::{list, refused, seen_all, seen_or_none, told};
+use super::action::{Action, LeasedBy};
+use super::answers::{list, prune, refused, seen_all, seen_or_none, told};
+use super::children::Owners;
+use super::commands::{self, Commands};
+use super::ground;
 use super::history::{Answer, Given, Line, Moment};
 use super::leases::Leases;
 use super::plan::{Plan, ROW, SET, holder_at, project_of, range};
@@ -36,6 +39,8 @@ pub(super) struct Worker {
     registry: Registry,
     pub(super) known: Vec<Record>,
     pub(super) leases: Leases,
+    pub(super) owners: Owners,
+    pub(super) commands: Commands,
 }
 
 /// Works until the plan's end. Where there are no orders, it is a child that holds what it has inherited
@@ -64,6 +69,8 @@ pub(super) fn run() -> Result<Outcome, Failure> {
         registry,
         known: Vec::new(),
         leases: Leases::default(),
+        owners: Owners::default(),
+        commands: Commands::default(),
     };
     worker
         .work()
@@ -144,6 +151,12 @@ impl Worker {
                 let claim = registry.claim(&request)?;
                 self.given(vec![claim])
             }
+            Action::ClaimOwned { holder: number, .. } => {
+                let request = self.request(number);
+                let owner = self.owners.owner().expect("it was drawn while it lives");
+                let claim = registry.claim(&request.owned_by(owner.clone()))?;
+                self.given(vec![claim])
+            }
             Action::ClaimSet { project } => {
                 let requests = SET.map(|service| self.request(holder_at(project, service)));
                 let claims = registry.claim_all(&requests)?;
@@ -183,11 +196,27 @@ impl Worker {
                     Answer::Superseded
                 }
             }
+            Action::Lease {
+                project,
+                by: LeasedBy::Command,
+            } => {
+                let (leases, random) = (&mut self.leases, &mut self.random);
+                commands::lease(plan, project, registry, leases, random)?
+            }
             Action::Lease { project, by } => {
                 let request = self.request(holder_at(project, 0));
                 self.leases.hold(registry.lease(&request)?, by, plan)
             }
             Action::EndLease { killed, .. } => self.leases.end(killed),
+            Action::StartOwner => self.owners.start(),
+            Action::EndOwner { killed, .. } => self.owners.end(killed),
+            Action::Run { project } => self.commands.run(plan, project, &mut self.random),
+            Action::EndRun { killed, .. } => self.commands.end(killed),
+            Action::MakeDirectory { project } => ground::make_place(plan, project),
+            Action::RemoveDirectory { project, moved } => {
+                ground::remove_place(plan, project, moved)
+            }
+            Action::Prune => prune(registry, plan)?,
             Action::Move { from, to } => {
                 let moved = registry.move_project(&plan.path(from), &plan.path(to))?;
                 seen_all(&moved, plan, Answer::Moved)

@@ -1,7 +1,7 @@
 //! What an operation did to a holder's register, by its answer.
 
 use super::super::history::Moment;
-use super::super::seen::{Nonce, Seen};
+use super::super::seen::{Nonce, Process, Seen};
 
 /// What an operation did to a holder's register, by its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,10 @@ pub(super) enum Effect {
     Create(Seen),
     /// It was held by this claim, and is free.
     Remove(Seen),
+    /// If it was held by this claim, it is free.
+    Withdraw(Seen),
+    /// It was held by a claim of this port, which may have been made by it.
+    HasPort(u16),
     /// It was held by a claim of this port, which is another holder's now.
     GiveAway(u16),
     /// It was held by this claim.
@@ -20,6 +24,8 @@ pub(super) enum Effect {
     Unlisted,
     /// It was not held by this claim.
     Not(Nonce),
+    /// Claims of this process may lapse from now on.
+    OwnerEnds(Process),
     /// If it was free, it may be held by a claim that nobody was told.
     MayCreate,
     /// If it was held, it may be free.

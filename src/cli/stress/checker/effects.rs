@@ -23,12 +23,17 @@ impl From<Effect> for Part {
 /// Returns what an operation says of each holder.
 pub(super) fn effects(operation: &Operation, plan: &Plan) -> Vec<(u32, Part)> {
     let action = operation.action;
+    if let Action::EndOwner { owner, .. } = action {
+        let ends = Part::from(Effect::OwnerEnds(owner));
+        return (0..plan.holders()).map(|holder| (holder, ends)).collect();
+    }
     let own = |effect: Effect| match action.holder() {
         Some(holder) => vec![(holder, Part::from(effect))],
         None => Vec::new(),
     };
     match &operation.answer {
-        None | Some(Answer::Failed(_)) => unknown(action),
+        None => unknown(action, plan),
+        Some(answer) if answer.is_unknown() => unknown(action, plan),
         Some(Answer::Given(all)) => all
             .iter()
             .map(|given| {
@@ -75,13 +80,16 @@ pub(super) fn effects(operation: &Operation, plan: &Plan) -> Vec<(u32, Part)> {
             }
             parts
         }
+        Some(Answer::Pruned(all)) => all
+            .iter()
+            .map(|claim| (claim.holder, Effect::Withdraw(*claim).into()))
+            .collect(),
+        Some(Answer::Ran(run)) => own(Effect::HasPort(run.port)),
         Some(Answer::Moved(all)) => all
             .iter()
             .flat_map(|&claim| moved(operation, claim))
             .collect(),
-        Some(Answer::Exhausted { .. }) if matches!(action, Action::Claim { .. }) => {
-            own(Effect::Absent)
-        }
+        Some(Answer::Exhausted { .. }) if action.is_claim() => own(Effect::Absent),
         Some(Answer::Exhausted { .. } | Answer::Refused | Answer::Contended) => {
             refused(action, plan)
         }
@@ -98,13 +106,13 @@ pub(super) fn effects(operation: &Operation, plan: &Plan) -> Vec<(u32, Part)> {
                 (holder, effect.into())
             })
             .collect(),
-        Some(Answer::Leased(_) | Answer::Ended | Answer::Leases(_) | Answer::Done) => Vec::new(),
+        Some(_) => Vec::new(),
     }
 }
 
 /// Returns what an operation may have done to a holder if its answer is not known.
-pub(super) fn forgotten(action: Action, holder: u32) -> Option<Part> {
-    let parts = unknown(action).into_iter();
+pub(super) fn forgotten(action: Action, holder: u32, plan: &Plan) -> Option<Part> {
+    let parts = unknown(action, plan).into_iter();
     parts
         .filter(|part| part.0 == holder)
         .map(|part| part.1)
@@ -112,14 +120,14 @@ pub(super) fn forgotten(action: Action, holder: u32) -> Option<Part> {
 }
 
 /// The same for all holders.
-fn unknown(action: Action) -> Vec<(u32, Part)> {
+fn unknown(action: Action, plan: &Plan) -> Vec<(u32, Part)> {
     let moves = matches!(action, Action::Move { .. });
     let part = |effect: Effect| Part {
         moves,
         ..effect.into()
     };
     let given = action.gives_to().into_iter();
-    let taken = action.takes_from().into_iter();
+    let taken = action.takes_from(plan).into_iter();
     let mut parts: Vec<(u32, Part)> = given
         .map(|holder| (holder, part(Effect::MayCreate)))
         .chain(taken.map(|holder| (holder, part(Effect::MayRemove))))
@@ -136,10 +144,10 @@ fn unknown(action: Action) -> Vec<(u32, Part)> {
 fn refused(action: Action, plan: &Plan) -> Vec<(u32, Part)> {
     match action {
         Action::ClaimSet { project } | Action::ClaimRow { project } if !plan.is_own(project) => {
-            unknown(action)
+            unknown(action, plan)
         }
-        // One after the other.
-        Action::ReleaseRow { .. } => unknown(action),
+        // One after the other. Who may not run a command has been given the port before.
+        Action::ReleaseRow { .. } | Action::Prune | Action::Run { .. } => unknown(action, plan),
         _ => Vec::new(),
     }
 }

@@ -8,7 +8,7 @@
 //! and a file that cannot be swept because a worker was stopped at it. Told is generous, as fits an accusation: held
 //! from the start of the operation that made the claim until the end of the first one after which it was
 //! certainly gone. So what was given for a time counts until it is seen that it is gone; but a lease is over
-//! when its last holder has ended.
+//! when its last holder has ended, and what a process owns, when that is gone.
 //!
 //! Judged at the end, when everything has been told that will be.
 
@@ -17,12 +17,13 @@ use std::rc::Rc;
 
 use super::super::action::Action;
 use super::super::history::{Answer, Moment, Operation};
-use super::super::plan::{Plan, in_project};
-use super::super::seen::{Nonce, Seen};
+use super::super::plan::{Plan, holder_at, in_project};
+use super::super::seen::{Nonce, Process, Seen, Term};
 use super::{Kind, Violation};
 
 struct Span {
     port: u16,
+    term: Term,
     start: Moment,
     /// The end of the last operation that was told of the claim.
     told: Moment,
@@ -37,6 +38,8 @@ pub(super) struct Exhausted {
     spans: HashMap<Nonce, Span>,
     /// The claims of each holder that may still be held.
     standing: HashMap<u32, Vec<Nonce>>,
+    /// When processes ended that could own claims.
+    owners: HashMap<Process, Moment>,
     /// When killed operations ended that may have given each holder a port, and nobody has seen it, with
     /// their starts.
     hidden: HashMap<u32, Vec<(Moment, Moment)>>,
@@ -52,13 +55,14 @@ impl Exhausted {
         let (start, end) = (operation.start, operation.end);
         let action = operation.action;
         let gives_to = action.gives_to();
+        let is_unknown = operation.answer.as_ref().is_none_or(Answer::is_unknown);
         if operation.stopped {
             // It may have been about to give each of them a port, or to take one away.
             let count = gives_to.len().max(1);
             self.untold.extend([(start, end)].repeat(count));
         }
         match action {
-            Action::Claim { holder, .. } => {
+            Action::Claim { holder, .. } | Action::ClaimOwned { holder, .. } => {
                 self.claims.entry(holder).or_default().push((start, end));
             }
             // Of ports that are tried together, all but one may be given up again.
@@ -69,10 +73,17 @@ impl Exhausted {
                 self.told_of(claim, start, end);
                 self.gone(claim, end);
             }
-            Action::Lease { .. } if operation.answer.is_none() => self.untold.push((start, end)),
+            Action::EndOwner { owner, .. } => self.ended(owner, end),
+            Action::Lease { .. } if is_unknown => self.untold.push((start, end)),
+            Action::Run { project } => {
+                // It is not told which claim the command has.
+                let holder = holder_at(project, 0);
+                self.claims.entry(holder).or_default().push((start, end));
+                self.hidden.entry(holder).or_default().push((start, end));
+            }
             _ => {}
         }
-        if matches!(operation.answer, None | Some(Answer::Failed(_))) {
+        if is_unknown && !matches!(action, Action::Run { .. }) {
             for holder in gives_to {
                 self.hidden.entry(holder).or_default().push((start, end));
             }
@@ -84,7 +95,7 @@ impl Exhausted {
             self.told(claim, start, end);
         }
         match answer {
-            Answer::Released(all) => {
+            Answer::Released(all) | Answer::Pruned(all) => {
                 for &claim in all {
                     self.gone(claim, end);
                 }
@@ -109,7 +120,7 @@ impl Exhausted {
         let has_none = match answer {
             Answer::Found(None) => true,
             Answer::Released(all) => all.is_empty(),
-            Answer::Exhausted { .. } => matches!(action, Action::Claim { .. }),
+            Answer::Exhausted { .. } => action.is_claim(),
             _ => false,
         };
         if let Some(holder) = action.holder().filter(|_| has_none) {
@@ -135,18 +146,34 @@ impl Exhausted {
     /// Returns whether it is the first that is told of the claim.
     fn told_of(&mut self, claim: Seen, start: Moment, end: Moment) -> bool {
         let mut is_new = false;
+        let ended = &self.owners;
         let span = self.spans.entry(claim.nonce).or_insert_with(|| {
             is_new = true;
+            let gone = match claim.term {
+                Term::Owner(process) => ended.get(&process).copied(),
+                _ => None,
+            };
             Span {
                 port: claim.port,
+                term: claim.term,
                 start,
                 told: end,
-                gone: Moment::NEVER,
+                gone: gone.unwrap_or(Moment::NEVER),
             }
         });
         span.start = span.start.min(start);
         span.told = span.told.max(end);
         is_new
+    }
+
+    /// What the process owns can be had from now on.
+    fn ended(&mut self, process: Process, end: Moment) {
+        self.owners.insert(process, end);
+        for span in self.spans.values_mut() {
+            if span.term == Term::Owner(process) {
+                span.gone = span.gone.min(end);
+            }
+        }
     }
 
     /// The claim was taken away by an operation that has ended.

@@ -1,9 +1,9 @@
 //! Whether a history can be: a check of all that workers were told.
 //!
-//! Each of the three parts looks for something that a correct registry cannot bring about, and
+//! Each of the four parts looks for something that a correct registry cannot bring about, and
 //! so raises no false alarm: [`search`] for a holder whose answers have no order (exact for one
 //! holder), [`port`] for a port with two holders (exact for one port), [`exhausted`] for a range
-//! that was called exhausted and was not. Together they are not complete: an order of one
+//! that was called exhausted and was not, [`pruned`] for a prune that took what it may not. Together they are not complete: an order of one
 //! holder's operations and one of a port's may each exist, and contradict each other.
 //!
 //! The check goes along with the run: operations are put in as they become known, and looked at up
@@ -16,11 +16,13 @@ use std::rc::Rc;
 use super::action::Action;
 use super::history::{Answer, Given, Moment, Operation};
 use super::plan::Plan;
+use super::seen::{Seen, Term};
 
 mod effect;
 mod effects;
 mod exhausted;
 mod port;
+mod pruned;
 mod register;
 mod search;
 #[cfg(test)]
@@ -31,6 +33,7 @@ use effect::Part;
 use effects::effects;
 use exhausted::Exhausted;
 use port::Port;
+use pruned::Pruned;
 use register::Register;
 pub(super) use violation::{Kind, Violation};
 
@@ -48,7 +51,7 @@ struct Known {
 
 /// The check of one run.
 pub(super) struct Checker {
-    plan: Plan,
+    plan: Rc<Plan>,
     /// Starts (`false`) and ends (`true`) that were not looked at yet. At one moment starts
     /// come first: operations that touch count as concurrent.
     steps: BinaryHeap<Reverse<(Moment, bool, usize)>>,
@@ -56,23 +59,29 @@ pub(super) struct Checker {
     count: usize,
     registers: Vec<Register>,
     ports: HashMap<u16, Port>,
+    /// The same argument about the commands that run on each port.
+    runs: HashMap<u16, Port>,
     exhausted: Exhausted,
+    pruned: Pruned,
     /// The last operations, in the order in which they ended.
     recent: VecDeque<Rc<Operation>>,
 }
 
 impl Checker {
     pub(super) fn new(plan: &Plan) -> Checker {
+        let plan = Rc::new(plan.clone());
         Checker {
-            plan: plan.clone(),
+            plan: Rc::clone(&plan),
             steps: BinaryHeap::new(),
             known: HashMap::new(),
             count: 0,
             registers: (0..plan.holders())
-                .map(|holder| Register::new(holder, plan.name(holder)))
+                .map(|holder| Register::new(holder, &plan))
                 .collect(),
             ports: HashMap::new(),
+            runs: HashMap::new(),
             exhausted: Exhausted::default(),
+            pruned: Pruned::default(),
             recent: VecDeque::new(),
         }
     }
@@ -109,6 +118,7 @@ impl Checker {
                         .map_err(|violation| self.with_others(violation))?;
                 }
             } else if let Some(known) = self.known.get(&id) {
+                self.pruned.start(&known.operation, &self.plan);
                 for &(holder, part) in &known.effects {
                     if let Some(register) = self.registers.get_mut(holder as usize) {
                         register.start(id, &known.operation, part);
@@ -137,6 +147,8 @@ impl Checker {
             return Err(violation);
         }
         self.exhausted.learn(operation);
+        self.pruned.end(operation, &self.plan)?;
+        self.look_at_runs(operation)?;
         self.look_at_ports(operation)?;
         for &(holder, _) in &known.effects {
             if let Some(register) = self.registers.get_mut(holder as usize) {
@@ -144,6 +156,29 @@ impl Checker {
             }
         }
         Ok(())
+    }
+
+    /// A command ran from the end of its start to the start of its end.
+    fn look_at_runs(&mut self, operation: &Rc<Operation>) -> Result<(), Violation> {
+        let run = match (&operation.answer, operation.action) {
+            (Some(Answer::Ran(run)), _) => *run,
+            (_, Action::EndRun { run, .. }) => run,
+            _ => return Ok(()),
+        };
+        // As if it were a claim of its own.
+        let (holder, port, nonce, term) = (run.holder, run.port, run.id, Term::Kept);
+        let seen = Seen {
+            holder,
+            port,
+            nonce,
+            term,
+        };
+        let runs = self.runs.entry(port).or_default();
+        runs.told(seen, operation).map_err(|violation| Violation {
+            kind: Kind::TwoRuns,
+            detail: "two commands of run were on one port at the same time".to_owned(),
+            ..violation
+        })
     }
 
     fn look_at_ports(&mut self, operation: &Rc<Operation>) -> Result<(), Violation> {

@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use super::super::action::Action;
 use super::super::history::{Moment, Operation};
+use super::super::plan::Plan;
 use super::effect::{Effect, Part};
 use super::effects::forgotten;
 use super::search::{Search, Settled};
@@ -25,8 +25,7 @@ struct Event {
 /// The register of one holder.
 pub(super) struct Register {
     holder: u32,
-    /// How it is called.
-    name: String,
+    plan: Rc<Plan>,
     search: Search,
     /// The search as it was before the operations in `window`.
     base: Search,
@@ -36,10 +35,10 @@ pub(super) struct Register {
 }
 
 impl Register {
-    pub(super) fn new(holder: u32, name: String) -> Register {
+    pub(super) fn new(holder: u32, plan: &Rc<Plan>) -> Register {
         Register {
             holder,
-            name,
+            plan: Rc::clone(plan),
             search: Search::free(),
             base: Search::free(),
             window: Vec::new(),
@@ -81,7 +80,7 @@ impl Register {
             kind: kind(&excerpt),
             detail: format!(
                 "no order of the operations on {} explains their answers",
-                self.name
+                self.plan.name(self.holder)
             ),
             holder: Some(self.holder),
             excerpt: excerpt.into_iter().map(|event| event.operation).collect(),
@@ -98,7 +97,7 @@ impl Register {
     fn excerpt(&self) -> Vec<Event> {
         let mut kept = vec![true; self.window.len()];
         // If it contradicts itself whatever was before, that need not be shown.
-        let anything = Search::anything();
+        let anything = Search::anything_after(&self.base);
         let begin = if self.contradict(&anything, &kept) {
             anything
         } else {
@@ -124,7 +123,7 @@ impl Register {
             let part = if kept {
                 Some(event.part)
             } else {
-                forgotten(event.operation.action, self.holder)
+                forgotten(event.operation.action, self.holder, &self.plan)
             };
             if let Some(part) = part {
                 steps.push((event.operation.start, false, event.id, part));
@@ -150,7 +149,11 @@ fn kind(excerpt: &[Event]) -> Kind {
         return Kind::LostClaim;
     };
     let others = || excerpt.iter().filter(|event| event.id != last.id);
-    let is_released = |claim| others().any(|event| event.part.effect == Effect::Remove(claim));
+    let is_released = |claim| {
+        others().any(|event| {
+            [Effect::Remove(claim), Effect::Withdraw(claim)].contains(&event.part.effect)
+        })
+    };
     let has_other = |claim| {
         others().any(|event| match event.part.effect {
             Effect::Create(it) | Effect::Read(it) => it != claim,
@@ -160,7 +163,7 @@ fn kind(excerpt: &[Event]) -> Kind {
     match last.part.effect {
         Effect::Remove(claim) if is_released(claim) => Kind::ReleasedTwice,
         Effect::Read(claim) if is_released(claim) => match last.operation.action {
-            Action::Claim { .. } => Kind::ReleaseUndone,
+            action if action.is_claim() => Kind::ReleaseUndone,
             _ => Kind::StaleLookup,
         },
         Effect::Create(claim) | Effect::Read(claim) if has_other(claim) => Kind::ChangedPort,

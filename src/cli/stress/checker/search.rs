@@ -26,12 +26,13 @@
 //!   not before, counted from the start of the last operation that has ended and gave it so long. (One that is
 //!   still open may have given it more. So a lapse is allowed a little too often, never too seldom.) One
 //!   of a killed worker may have lapsed before anybody was told of it.
+//! - One that a process owns lapses at any instant after that process has begun to end, and not before.
 //! - A list may lack a port that is moving while it is made, and no other.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::history::Moment;
-use super::super::seen::{Nonce, Seen, Term};
+use super::super::seen::{Nonce, Process, Seen, Term};
 use super::effect::{Effect, Part};
 
 /// How many configurations are followed for one end before the search gives up.
@@ -74,6 +75,8 @@ pub(super) struct Search {
     created: HashSet<Nonce>,
     /// When claims may lapse that were given for a time. Those that are missing may at any moment.
     terms: HashMap<Nonce, Moment>,
+    /// The processes whose ends have begun.
+    ended: HashSet<Process>,
 }
 
 impl Search {
@@ -82,9 +85,11 @@ impl Search {
         Search::of([State::Free])
     }
 
-    /// Begins where nothing is known of the holder.
-    pub(super) fn anything() -> Search {
-        Search::of([State::Free, State::Untold])
+    /// Begins where nothing is known of the holder, after those processes have ended that have in another search.
+    pub(super) fn anything_after(other: &Search) -> Search {
+        let mut anything = Search::of([State::Free, State::Untold]);
+        anything.ended.clone_from(&other.ended);
+        anything
     }
 
     fn of(states: impl IntoIterator<Item = State>) -> Search {
@@ -98,6 +103,7 @@ impl Search {
             open: BTreeMap::new(),
             created: HashSet::new(),
             terms: HashMap::new(),
+            ended: HashSet::new(),
         }
     }
 
@@ -108,9 +114,15 @@ impl Search {
 
     /// An operation begins.
     pub(super) fn start(&mut self, id: usize, part: Part) {
-        if let Effect::Create(claim) = part.effect {
-            self.created.insert(claim.nonce);
-            self.terms.insert(claim.nonce, part.until);
+        match part.effect {
+            Effect::Create(claim) => {
+                self.created.insert(claim.nonce);
+                self.terms.insert(claim.nonce, part.until);
+            }
+            Effect::OwnerEnds(process) => {
+                self.ended.insert(process);
+            }
+            _ => {}
         }
         self.open.insert(id, part);
     }
@@ -187,6 +199,17 @@ impl Search {
             let state = configuration.state;
             let fits = match part.effect {
                 Effect::Read(claim) => state == State::Held(claim),
+                Effect::OwnerEnds(_) => true,
+                Effect::HasPort(port) => match state {
+                    State::Held(claim) => claim.port == port,
+                    State::Untold => true,
+                    State::Free => false,
+                },
+                Effect::Withdraw(claim) => match state {
+                    State::Held(held) => held != claim,
+                    State::Untold => self.created.contains(&claim.nonce),
+                    State::Free => true,
+                },
                 Effect::Absent => state == State::Free,
                 Effect::Unlisted => state == State::Free || is_moving,
                 Effect::Not(nonce) => !matches!(state, State::Held(claim) if claim.nonce == nonce),
@@ -219,8 +242,12 @@ impl Search {
                 let term = self.terms.get(&claim.nonce).copied().unwrap_or_default();
                 (term <= at).then_some(())?;
             }
+            State::Held(claim) => match claim.term {
+                Term::Owner(process) if self.ended.contains(&process) => {}
+                _ => return None,
+            },
             State::Untold => {}
-            _ => return None,
+            State::Free => return None,
         }
         Some(self.with_reads(self.freed(from)))
     }
@@ -247,13 +274,15 @@ impl Search {
             (State::Free, Effect::Create(claim)) if !is_spent(claim.nonce) => {
                 Some(state(State::Held(claim)))
             }
-            (State::Free, Effect::MayCreate) => Some(state(State::Untold)),
+            (State::Free, Effect::MayCreate | Effect::HasPort(_)) => Some(state(State::Untold)),
             (State::Untold, Effect::Read(claim)) if is_untold(claim.nonce) => {
                 Some(state(State::Held(claim)))
             }
             (
                 State::Untold,
-                Effect::Remove(Seen { nonce, .. }) | Effect::MayRemoveExactly(nonce),
+                Effect::Remove(Seen { nonce, .. })
+                | Effect::Withdraw(Seen { nonce, .. })
+                | Effect::MayRemoveExactly(nonce),
             ) if is_untold(nonce) => {
                 let mut next = state(State::Free);
                 next.spend(nonce);
@@ -264,7 +293,11 @@ impl Search {
             (State::Held(held), Effect::GiveAway(port)) if held.port == port => {
                 Some(self.freed(from))
             }
-            (State::Held(held), Effect::Remove(claim)) if held == claim => Some(self.freed(from)),
+            (State::Held(held), Effect::Remove(claim) | Effect::Withdraw(claim))
+                if held == claim =>
+            {
+                Some(self.freed(from))
+            }
             (State::Held(held), Effect::MayRemoveExactly(nonce)) if held.nonce == nonce => {
                 Some(self.freed(from))
             }

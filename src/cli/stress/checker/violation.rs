@@ -33,6 +33,14 @@ pub(in super::super) enum Kind {
     Unhealthy,
     /// The registry file does not show the claims.
     IndexDiffers,
+    /// Ports of a project were given back whose directory was there, or was seen missing only once.
+    WrongPrune,
+    /// Ports of a project were kept whose directory was twice seen missing.
+    NotPruned,
+    /// Two commands ran on one port, each said to be the only one.
+    TwoRuns,
+    /// A command is said to run that has ended.
+    StaleRun,
     /// A port cannot be had, and nobody holds it.
     LeakedPort,
 }
@@ -54,6 +62,10 @@ impl Kind {
             Kind::Hung => "hung",
             Kind::Unhealthy => "unhealthy",
             Kind::IndexDiffers => "index-differs",
+            Kind::WrongPrune => "wrong-prune",
+            Kind::NotPruned => "not-pruned",
+            Kind::TwoRuns => "two-runs",
+            Kind::StaleRun => "stale-run",
             Kind::LeakedPort => "leaked-port",
         }
     }
