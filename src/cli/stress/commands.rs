@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use fastrand::Rng;
-use portclaim::{DEFAULT_FILE_NAME, Registry};
+use portclaim::{DEFAULT_FILE_NAME, Error, Port, Registry};
 
 use super::super::settings::own_program;
 use super::action::{Action, Running};
@@ -58,18 +58,31 @@ impl Commands {
     }
 
     /// Runs one on the project's own port.
-    pub(super) fn run(&mut self, plan: &Plan, project: u32, random: &mut Rng) -> Answer {
-        match started(plan, project, false, random) {
+    pub(super) fn run(
+        &mut self,
+        plan: &Plan,
+        project: u32,
+        registry: &Registry,
+        random: &mut Rng,
+    ) -> Result<Answer, Error> {
+        Ok(match started(plan, project, false, random) {
             Ok(Start::On(port, child)) => {
                 let id = Nonce(random.u128(..));
                 let holder = holder_at(project, 0);
                 let run = Running { holder, port, id };
                 self.0 = Some((run, child));
-                Answer::Ran(run)
+                let found = registry.find(&plan.holder(holder))?;
+                match seen_or_none(found.as_ref(), plan) {
+                    Answer::Found(claim) => {
+                        let claim = claim.filter(|claim| claim.port == port);
+                        Answer::Ran { run, claim }
+                    }
+                    failed => failed,
+                }
             }
             Ok(Start::Not(answer)) => answer,
             Err(error) => Answer::Failed(format!("run cannot be started: {error}")),
-        }
+        })
     }
 
     /// Ends it.
@@ -85,13 +98,13 @@ pub(super) fn lease(
     registry: &Registry,
     leases: &mut Leases,
     random: &mut Rng,
-) -> Result<Answer, portclaim::Error> {
+) -> Result<Answer, Error> {
     let (port, child) = match started(plan, project, true, random) {
         Ok(Start::On(port, child)) => (port, child),
         Ok(Start::Not(answer)) => return Ok(answer),
         Err(error) => return Ok(Answer::Failed(format!("run cannot be started: {error}"))),
     };
-    let known = portclaim::Port::new(port).map(|port| registry.port_state(port));
+    let known = Port::new(port).map(|port| registry.port_state(port));
     let claim = known.transpose()?.and_then(|state| state.claim);
     Ok(match seen_or_none(claim.as_ref(), plan) {
         Answer::Found(Some(claim)) if claim.is_lease() && claim.holder == holder_at(project, 0) => {

@@ -56,8 +56,9 @@ pub(super) enum Answer {
     Leased(Seen),
     /// The process may own claims.
     Started(Process),
-    /// The command runs.
-    Ran(Running),
+    /// The command runs, on the port of this claim; where that was gone when it was asked for, nothing but the port is
+    /// known.
+    Ran { run: Running, claim: Option<Seen> },
     /// A process that the worker had started was killed by it before it said what it had done.
     Killed,
     /// What was to end has ended: nobody holds the lease any more, the process is gone.
@@ -93,7 +94,7 @@ impl Answer {
         match *self {
             Answer::Leased(claim) => Some(Action::EndLease { claim, killed }),
             Answer::Started(owner) => Some(Action::EndOwner { owner, killed }),
-            Answer::Ran(run) => Some(Action::EndRun { run, killed }),
+            Answer::Ran { run, .. } => Some(Action::EndRun { run, killed }),
             _ => None,
         }
     }
@@ -102,7 +103,12 @@ impl Answer {
     pub(super) fn claims(&self) -> Vec<Seen> {
         match self {
             Answer::Given(all) => all.iter().map(|given| given.claim).collect(),
-            Answer::Found(Some(claim)) | Answer::Renewed(claim) | Answer::Leased(claim) => {
+            Answer::Found(Some(claim))
+            | Answer::Renewed(claim)
+            | Answer::Leased(claim)
+            | Answer::Ran {
+                claim: Some(claim), ..
+            } => {
                 vec![*claim]
             }
             Answer::Released(all)

@@ -87,7 +87,10 @@ impl Wording<'_> {
             Answer::Leased(claim) => format!("leased {}", self.seen(*claim)),
             Answer::Ended => "ended".to_owned(),
             Answer::Started(owner) => format!("process {}", owner.pid),
-            Answer::Ran(run) => format!("it runs on {}", run.port),
+            Answer::Ran {
+                claim: Some(claim), ..
+            } => format!("it runs on {}", self.seen(*claim)),
+            Answer::Ran { run, claim: None } => format!("it runs on {}", run.port),
             Answer::Killed => "(what the worker had started was killed by it)".to_owned(),
             Answer::Pruned(all) if all.is_empty() => "nothing was removed".to_owned(),
             Answer::Pruned(all) => format!("removed {}", self.seen_all(all)),

@@ -210,7 +210,10 @@ impl Worker {
             Action::EndLease { killed, .. } => self.leases.end(killed),
             Action::StartOwner => self.owners.start(),
             Action::EndOwner { killed, .. } => self.owners.end(killed),
-            Action::Run { project } => self.commands.run(plan, project, &mut self.random),
+            Action::Run { project } => {
+                self.commands
+                    .run(plan, project, registry, &mut self.random)?
+            }
             Action::EndRun { killed, .. } => self.commands.end(killed),
             Action::MakeDirectory { project } => ground::make_place(plan, project),
             Action::RemoveDirectory { project, moved } => {

@@ -76,10 +76,16 @@ impl Exhausted {
             Action::EndOwner { owner, .. } => self.ended(owner, end),
             Action::Lease { .. } if is_unknown => self.untold.push((start, end)),
             Action::Run { project } => {
-                // It is not told which claim the command has.
                 let holder = holder_at(project, 0);
                 self.claims.entry(holder).or_default().push((start, end));
-                self.hidden.entry(holder).or_default().push((start, end));
+                // Also where the command was not run, its project may have been given a port.
+                if operation
+                    .answer
+                    .as_ref()
+                    .is_none_or(|answer| answer.claims().is_empty())
+                {
+                    self.hidden.entry(holder).or_default().push((start, end));
+                }
             }
             _ => {}
         }

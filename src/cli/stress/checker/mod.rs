@@ -161,7 +161,7 @@ impl Checker {
     /// A command ran from the end of its start to the start of its end.
     fn look_at_runs(&mut self, operation: &Rc<Operation>) -> Result<(), Violation> {
         let run = match (&operation.answer, operation.action) {
-            (Some(Answer::Ran(run)), _) => *run,
+            (Some(Answer::Ran { run, .. }), _) => *run,
             (_, Action::EndRun { run, .. }) => run,
             _ => return Ok(()),
         };

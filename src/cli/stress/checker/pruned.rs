@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::super::action::Action;
-use super::super::history::{Answer, Moment, Operation};
+use super::super::history::{Answer, Given, Moment, Operation};
 use super::super::plan::{Plan, project_of};
 use super::super::seen::Nonce;
 use super::{Kind, Violation};
@@ -26,8 +26,8 @@ pub(super) struct Pruned {
     /// When it may have been removed.
     removed: HashMap<u32, Vec<Interval>>,
     prunes: Vec<Rc<Operation>>,
-    /// The start of the first operation that was told of each claim of a project that has a directory at times.
-    first_told: HashMap<Nonce, Moment>,
+    /// The start of the operation that made each claim of a project that has a directory at times, if that was told.
+    claimed: HashMap<Nonce, Moment>,
 }
 
 impl Pruned {
@@ -45,13 +45,13 @@ impl Pruned {
             Action::Prune => self.prunes.push(Rc::clone(operation)),
             _ => {}
         }
-        let claims = operation.answer.iter().flat_map(Answer::claims);
-        for claim in claims.filter(|claim| plan.is_placed(project_of(claim.holder))) {
-            let first = self
-                .first_told
-                .entry(claim.nonce)
-                .or_insert(operation.start);
-            *first = operation.start.min(*first);
+        let Some(Answer::Given(all)) = &operation.answer else {
+            return;
+        };
+        for Given { claim, new } in all {
+            if *new && plan.is_placed(project_of(claim.holder)) {
+                self.claimed.insert(claim.nonce, operation.start);
+            }
         }
     }
 
@@ -82,7 +82,7 @@ impl Pruned {
                 let detail = format!("{name} was pruned, and it was there all the time");
                 return violation(detail, vec![made]);
             }
-            let first = self.first_told.get(&claim.nonce).copied();
+            let claimed = self.claimed.get(&claim.nonce).copied();
             let mut others = self
                 .prunes
                 .iter()
@@ -90,7 +90,7 @@ impl Pruned {
                 .filter(|other| !Rc::ptr_eq(other, operation));
             let has_seen = |other: &Rc<Operation>| {
                 other.start <= operation.end
-                    && first.is_none_or(|first| first <= other.end)
+                    && claimed.is_none_or(|claimed| claimed <= other.end)
                     && self.there(project, other).is_none()
             };
             if !others.any(has_seen) {

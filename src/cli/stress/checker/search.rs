@@ -198,7 +198,7 @@ impl Search {
         for (&id, part) in &self.open {
             let state = configuration.state;
             let fits = match part.effect {
-                Effect::Read(claim) => state == State::Held(claim),
+                Effect::Read(claim) | Effect::Has(claim) => state == State::Held(claim),
                 Effect::OwnerEnds(_) => true,
                 Effect::HasPort(port) => match state {
                     State::Held(claim) => claim.port == port,
@@ -271,11 +271,11 @@ impl Search {
             ..from.clone()
         };
         match (from.state, effect) {
-            (State::Free, Effect::Create(claim)) if !is_spent(claim.nonce) => {
+            (State::Free, Effect::Create(claim) | Effect::Has(claim)) if !is_spent(claim.nonce) => {
                 Some(state(State::Held(claim)))
             }
             (State::Free, Effect::MayCreate | Effect::HasPort(_)) => Some(state(State::Untold)),
-            (State::Untold, Effect::Read(claim)) if is_untold(claim.nonce) => {
+            (State::Untold, Effect::Read(claim) | Effect::Has(claim)) if is_untold(claim.nonce) => {
                 Some(state(State::Held(claim)))
             }
             (

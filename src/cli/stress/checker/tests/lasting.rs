@@ -5,7 +5,7 @@ use super::super::super::plan::{ROW, SET};
 use super::*;
 
 /// A claim that is given for a second, or not kept for good at all.
-fn with_term(term: Term, claim: Seen) -> Seen {
+pub(super) fn with_term(term: Term, claim: Seen) -> Seen {
     Seen { term, ..claim }
 }
 

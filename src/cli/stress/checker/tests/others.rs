@@ -1,0 +1,302 @@
+//! Histories with processes that own claims, commands of `run`, directories and prunes.
+
+use super::super::super::action::Running;
+use super::super::super::seen::Process;
+use super::lasting::with_term;
+use super::*;
+
+const OWNER: Process = Process { pid: 7, start: 1 };
+
+/// A claim of the first holder, as long as the process lives.
+fn owned(nonce: u128) -> Seen {
+    with_term(Term::Owner(OWNER), claim(0, 0, nonce))
+}
+
+fn claimed(start: u64, end: u64, claim: Seen, new: bool) -> Operation {
+    let (holder, owner) = (claim.holder, OWNER);
+    given(
+        start,
+        end,
+        Action::ClaimOwned { holder, owner },
+        &[(claim, new)],
+    )
+}
+
+fn owner_ended(start: u64, end: u64) -> Operation {
+    let (owner, killed) = (OWNER, false);
+    operation(
+        start,
+        end,
+        Action::EndOwner { owner, killed },
+        Some(Answer::Ended),
+    )
+}
+
+#[test]
+fn a_claim_is_not_taken_away_while_its_owner_lives() {
+    let (a, b) = (owned(1), claim(1, 0, 2));
+    assert_legal(vec![
+        claimed(0, 1, a, true),
+        claimed(2, 3, a, false),
+        owner_ended(4, 5),
+        absent(6, 7, 0),
+        new(8, 9, b),
+    ]);
+    // It may be taken away while the owner ends, and need not be: nobody has to want the port.
+    assert_legal(vec![
+        claimed(0, 1, a, true),
+        owner_ended(2, 9),
+        absent(3, 4, 0),
+    ]);
+    assert_legal(vec![
+        claimed(0, 1, a, true),
+        owner_ended(2, 3),
+        found(4, 5, a),
+    ]);
+    let early = || vec![claimed(0, 1, a, true), absent(2, 3, 0), owner_ended(4, 5)];
+    assert_eq!(assert_illegal(Kind::LostClaim, early()), [0, 2]);
+    // The end of another process is no excuse, nor is a kill that nobody was told the end of.
+    let other = Process { pid: 7, start: 2 };
+    let killed = true;
+    let ends = Action::EndOwner {
+        owner: other,
+        killed,
+    };
+    let history = vec![
+        claimed(0, 1, a, true),
+        operation(2, 3, ends, None),
+        absent(4, 5, 0),
+    ];
+    assert_illegal(Kind::LostClaim, history);
+    // Once it has lapsed it does not come back.
+    let history = vec![
+        claimed(0, 1, a, true),
+        owner_ended(2, 3),
+        absent(4, 5, 0),
+        found(6, 7, a),
+    ];
+    assert_illegal(Kind::LostClaim, history);
+}
+
+#[test]
+fn long_after_an_owner_s_end_its_claims_are_still_no_contradiction() {
+    let a = owned(1);
+    let mut history = vec![claimed(0, 1, a, true), owner_ended(2, 3)];
+    // More than is remembered of the past to be shown.
+    history.extend((0..100).map(|turn| found(10 + 2 * turn, 11 + 2 * turn, a)));
+    history.push(absent(1000, 1001, 0));
+    assert_legal(history.clone());
+    // What is shown does not accuse the lapse, but what follows.
+    history.push(found(1002, 1003, a));
+    assert_eq!(assert_illegal(Kind::LostClaim, history), [1000, 1002]);
+}
+
+#[test]
+fn the_port_of_a_claim_can_be_had_when_its_owner_is_gone() {
+    let others = || vec![new(0, 1, claim(1, 1, 2)), new(0, 1, claim(2, 2, 3))];
+    let with =
+        |more: Vec<Operation>| [others(), vec![claimed(0, 1, owned(1), true)], more].concat();
+    assert_legal(with(vec![exhausted(2, 3, 3), owner_ended(4, 5)]));
+    assert_legal(with(vec![owner_ended(4, 6), exhausted(5, 7, 3)]));
+    let kind = Kind::ImplausibleExhaustion;
+    assert_illegal(kind, with(vec![owner_ended(4, 5), exhausted(6, 7, 3)]));
+    // Somebody may be told of it all the same, and it may be found for the first time then.
+    let (told, late) = (found(7, 9, owned(1)), exhausted(8, 10, 3));
+    assert_legal(with(vec![owner_ended(4, 5), told.clone(), late.clone()]));
+    let killed = vec![
+        killed_claim(0, 1, 0),
+        owner_ended(4, 5),
+        told,
+        exhausted(10, 11, 3),
+    ];
+    assert_illegal(kind, [others(), killed].concat());
+}
+
+/// A run of the first project's, on the first port.
+fn running(id: u128) -> Running {
+    let (holder, port, id) = (0, FIRST, Nonce(id));
+    Running { holder, port, id }
+}
+
+fn ran(start: u64, end: u64, run: Running, claim: Option<Seen>) -> Operation {
+    let answer = Answer::Ran { run, claim };
+    operation(start, end, Action::Run { project: 0 }, Some(answer))
+}
+
+fn run_ended(start: u64, end: u64, run: Running) -> Operation {
+    let killed = true;
+    operation(
+        start,
+        end,
+        Action::EndRun { run, killed },
+        Some(Answer::Ended),
+    )
+}
+
+#[test]
+fn of_two_commands_on_one_port_the_second_is_not_run() {
+    let a = claim(0, 0, 1);
+    let (one, other) = (running(1), running(2));
+    assert_legal(vec![
+        ran(0, 1, one, Some(a)),
+        run_ended(2, 5, one),
+        ran(3, 4, other, Some(a)),
+        run_ended(6, 7, other),
+    ]);
+    let history = vec![
+        ran(0, 1, one, Some(a)),
+        ran(2, 3, other, Some(a)),
+        run_ended(4, 5, one),
+        run_ended(6, 7, other),
+    ];
+    assert_eq!(assert_illegal(Kind::TwoRuns, history), [0, 2, 4]);
+    // Also where the end of the first was not told, as its worker was killed.
+    let mut killed = run_ended(4, 5, one);
+    killed.answer = None;
+    let history = vec![
+        ran(0, 1, one, Some(a)),
+        ran(2, 3, other, Some(a)),
+        killed,
+        run_ended(6, 7, other),
+    ];
+    assert_illegal(Kind::TwoRuns, history);
+}
+
+#[test]
+fn a_command_runs_on_its_project_s_port_which_stays() {
+    let (a, run) = (claim(0, 0, 1), running(1));
+    assert_legal(vec![new(0, 1, a), ran(2, 3, run, Some(a)), found(4, 5, a)]);
+    assert_legal(vec![
+        ran(2, 3, run, Some(a)),
+        found(4, 5, a),
+        released(6, 7, a),
+    ]);
+    assert_legal(vec![ran(0, 1, run, None), found(4, 5, a)]);
+    assert_illegal(
+        Kind::LostClaim,
+        vec![ran(2, 3, run, Some(a)), absent(4, 5, 0)],
+    );
+    let other = claim(0, 1, 2);
+    let history = vec![new(0, 1, other), ran(2, 3, run, Some(a))];
+    assert_illegal(Kind::ChangedPort, history);
+    let history = vec![new(0, 1, other), ran(2, 3, run, None), found(4, 5, other)];
+    assert_illegal(Kind::LostClaim, history);
+    // Who was refused may have been given the port before, and who was killed as well.
+    for answer in [Answer::Refused, Answer::Killed] {
+        let run = || operation(0, 1, Action::Run { project: 0 }, Some(answer.clone()));
+        assert_legal(vec![run(), found(2, 3, a)]);
+        assert_legal(vec![run(), absent(2, 3, 0)]);
+    }
+}
+
+/// The first project that has a directory at times, and a claim of it.
+fn placed() -> (u32, Seen) {
+    let project = plan().placed_projects().start;
+    (project, claim(holder_at(project, 0), 0, 1))
+}
+
+fn made(start: u64, end: u64) -> Operation {
+    let project = placed().0;
+    operation(
+        start,
+        end,
+        Action::MakeDirectory { project },
+        Some(Answer::Done),
+    )
+}
+
+fn removed(start: u64, end: u64) -> Operation {
+    let (project, moved) = (placed().0, true);
+    let action = Action::RemoveDirectory { project, moved };
+    operation(start, end, action, Some(Answer::Done))
+}
+
+fn pruned(start: u64, end: u64, claims: &[Seen]) -> Operation {
+    let answer = Answer::Pruned(claims.to_vec());
+    operation(start, end, Action::Prune, Some(answer))
+}
+
+#[test]
+fn a_project_is_pruned_whose_directory_is_gone_and_was_seen_so_before() {
+    let (_, a) = placed();
+    let begun = || vec![made(0, 1), new(2, 3, a)];
+    let with = |more: Vec<Operation>| [begun(), more].concat();
+    assert_legal(with(vec![
+        removed(4, 5),
+        pruned(6, 7, &[]),
+        pruned(8, 9, &[a]),
+        absent(10, 11, a.holder),
+        new(12, 13, claim(0, 0, 2)),
+    ]));
+    let kind = Kind::WrongPrune;
+    // It was there all the time.
+    let history = with(vec![pruned(4, 5, &[]), pruned(6, 7, &[a]), removed(8, 9)]);
+    assert_eq!(assert_illegal(kind, history), [0, 6]);
+    // It was there again.
+    let back = with(vec![
+        removed(4, 5),
+        pruned(6, 7, &[]),
+        made(8, 9),
+        pruned(10, 11, &[a]),
+    ]);
+    assert_eq!(assert_illegal(kind, back), [8, 10]);
+    // It was about to be removed.
+    assert_legal(with(vec![
+        removed(4, 20),
+        pruned(6, 7, &[]),
+        pruned(8, 9, &[a]),
+    ]));
+    // Once is not enough: the earlier one was made of another claim, or while the directory was there.
+    let once = with(vec![removed(4, 5), pruned(6, 7, &[a])]);
+    assert_eq!(assert_illegal(kind, once), [6]);
+    let before = with(vec![pruned(4, 5, &[]), removed(6, 7), pruned(8, 9, &[a])]);
+    assert_eq!(assert_illegal(kind, before), [8]);
+    let again = vec![
+        removed(0, 1),
+        pruned(2, 3, &[]),
+        new(4, 5, a),
+        pruned(6, 7, &[a]),
+    ];
+    assert_eq!(assert_illegal(kind, again), [6]);
+    // Two at once: the other one may have seen it before.
+    assert_legal(with(vec![
+        removed(4, 5),
+        pruned(6, 20, &[]),
+        pruned(7, 8, &[a]),
+    ]));
+}
+
+#[test]
+fn what_was_pruned_is_gone_and_nothing_else_is() {
+    let (project, a) = placed();
+    let begun = || vec![made(0, 1), new(2, 3, a), removed(4, 5), pruned(6, 7, &[])];
+    let with = |more: Vec<Operation>| [begun(), more].concat();
+    let history = with(vec![pruned(8, 9, &[a]), found(10, 11, a)]);
+    assert_eq!(assert_illegal(Kind::StaleLookup, history), [8, 10]);
+    assert_illegal(
+        Kind::LostClaim,
+        with(vec![pruned(8, 9, &[]), absent(10, 11, a.holder)]),
+    );
+    // Somebody else may have released it meanwhile.
+    assert_legal(with(vec![pruned(8, 15, &[a]), released(9, 10, a)]));
+    // What was claimed later is not touched.
+    let later = claim(a.holder, 1, 2);
+    let history = with(vec![
+        pruned(8, 9, &[a]),
+        new(10, 11, later),
+        absent(12, 13, a.holder),
+    ]);
+    assert_illegal(Kind::LostClaim, history);
+    // A killed one may have given it back, and no project's that has no directory.
+    let killed = || operation(8, 9, Action::Prune, None);
+    assert_legal(with(vec![killed(), absent(10, 11, a.holder)]));
+    assert_legal(with(vec![killed(), found(10, 11, a)]));
+    let kept = claim(0, 1, 3);
+    assert_illegal(
+        Kind::LostClaim,
+        vec![new(0, 1, kept), killed(), absent(10, 11, 0)],
+    );
+    let history = vec![new(0, 1, kept), pruned(2, 3, &[]), pruned(4, 5, &[kept])];
+    assert_eq!(assert_illegal(Kind::WrongPrune, history), [4]);
+    assert!(plan().is_placed(project) && !plan().is_placed(0));
+}
