@@ -70,7 +70,7 @@ fn a_short_run_with_kills_is_clean_and_tells_what_it_did() {
         let count = told["operations"][kind].as_u64();
         assert!(count > Some(0), "no {kind} in five seconds: {told}");
     }
-    assert_eq!(members(&told["operations"]).len(), 14);
+    assert_eq!(members(&told["operations"]).len(), 19);
     assert!(told["kills"].as_u64() > Some(0), "{told}");
     assert!(told["stops"].as_u64() > Some(0), "{told}");
     let left: Vec<_> = scene.home().read_dir_utf8().expect("a directory").collect();

@@ -37,10 +37,10 @@ impl Worker {
         }
         let holder = holder_at(project, service);
         let is_own = self.plan.is_own(project);
-        let action = match self.random.u8(..120) {
+        let action = match self.random.u8(..121) {
             // Nobody claims for another worker's own project, and its own are claimed together.
             0..37 if is_own => self.draw_own(),
-            102..112 if is_own => Action::Find { holder },
+            102..113 if is_own => Action::Find { holder },
             0..26 => Action::Claim { holder, ttl: None },
             26..31 => Action::Claim {
                 holder,
@@ -69,7 +69,7 @@ impl Worker {
             98..100 => Action::Index,
             100..102 => Action::Check,
             102..110 => self.draw_owned(holder),
-            110..112 => self.commands.draw(project, &self.leases, &mut self.random),
+            110..113 => self.commands.draw(project, &self.leases, &mut self.random),
             _ => self.draw_placed(now),
         };
         match action {
@@ -115,7 +115,7 @@ impl Worker {
         let is_there = now.0 / PLACED_TURN % 3 > 0;
         match self.random.u8(..8) {
             0 => Action::Find { holder },
-            1 | 2 if self.plan.locks => Action::Prune,
+            1 if self.plan.locks => Action::Prune,
             1..4 if is_there => Action::MakeDirectory { project },
             1..4 => Action::RemoveDirectory {
                 project,

@@ -198,18 +198,8 @@ impl Search {
         for (&id, part) in &self.open {
             let state = configuration.state;
             let fits = match part.effect {
-                Effect::Read(claim) | Effect::Has(claim) => state == State::Held(claim),
+                Effect::Read(claim) => state == State::Held(claim),
                 Effect::OwnerEnds(_) => true,
-                Effect::HasPort(port) => match state {
-                    State::Held(claim) => claim.port == port,
-                    State::Untold => true,
-                    State::Free => false,
-                },
-                Effect::Withdraw(claim) => match state {
-                    State::Held(held) => held != claim,
-                    State::Untold => self.created.contains(&claim.nonce),
-                    State::Free => true,
-                },
                 Effect::Absent => state == State::Free,
                 Effect::Unlisted => state == State::Free || is_moving,
                 Effect::Not(nonce) => !matches!(state, State::Held(claim) if claim.nonce == nonce),
@@ -262,7 +252,7 @@ impl Search {
         }
     }
 
-    /// Returns what an effect makes of a configuration. `None` where the change is not possible, or none.
+    /// Returns what an effect makes of a configuration that may change it. `None` where it is not possible.
     fn changed(&self, from: &Configuration, effect: Effect) -> Option<Configuration> {
         let is_spent = |nonce: Nonce| from.spent.contains(&nonce);
         let is_untold = |nonce: Nonce| !self.created.contains(&nonce) && !is_spent(nonce);
@@ -301,6 +291,11 @@ impl Search {
             (State::Held(held), Effect::MayRemoveExactly(nonce)) if held.nonce == nonce => {
                 Some(self.freed(from))
             }
+            // Nothing to do. Not in `with_reads`: it may have something to do later.
+            (State::Held(held), Effect::Has(claim)) if held == claim => Some(from.clone()),
+            (State::Held(held), Effect::HasPort(port)) if held.port == port => Some(from.clone()),
+            (State::Untold, Effect::HasPort(_)) => Some(from.clone()),
+            (_, Effect::Withdraw(claim)) if from.state != State::Held(claim) => Some(from.clone()),
             _ => None,
         }
     }

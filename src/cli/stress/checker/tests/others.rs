@@ -181,6 +181,16 @@ fn a_command_runs_on_its_project_s_port_which_stays() {
     assert_illegal(Kind::ChangedPort, history);
     let history = vec![new(0, 1, other), ran(2, 3, run, None), found(4, 5, other)];
     assert_illegal(Kind::LostClaim, history);
+    // The run began before the project's port was released, and gave it another one.
+    let b = claim(0, 0, 2);
+    for claim in [None, Some(b)] {
+        assert_legal(vec![
+            new(0, 1, a),
+            ran(2, 7, run, claim),
+            released(3, 4, a),
+            found(8, 9, b),
+        ]);
+    }
     // Who was refused may have been given the port before, and who was killed as well.
     for answer in [Answer::Refused, Answer::Killed] {
         let run = || operation(0, 1, Action::Run { project: 0 }, Some(answer.clone()));
@@ -277,6 +287,16 @@ fn what_was_pruned_is_gone_and_nothing_else_is() {
         Kind::LostClaim,
         with(vec![pruned(8, 9, &[]), absent(10, 11, a.holder)]),
     );
+    // It was claimed after the prune had begun.
+    assert_legal(vec![
+        made(0, 1),
+        removed(2, 8),
+        pruned(3, 4, &[]),
+        pruned(5, 12, &[a]),
+        new(6, 7, a),
+        pruned(9, 10, &[]),
+        absent(13, 14, a.holder),
+    ]);
     // Somebody else may have released it meanwhile.
     assert_legal(with(vec![pruned(8, 15, &[a]), released(9, 10, a)]));
     // What was claimed later is not touched.
