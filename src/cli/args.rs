@@ -152,8 +152,8 @@ pub(super) enum Command {
     },
     /// Try whether a file system is fit for a registry
     ///
-    /// Many processes claim, lease, renew, move and release ports of a registry of their own, in a
-    /// new directory; some are killed or stopped at random instants. All that they are told must
+    /// Many processes claim, lease, renew, run, move, release, prune and repair in a registry of their
+    /// own, in a new directory; some are killed or stopped at random instants. All that they are told must
     /// agree. The directory stays where it does not.
     Stress(StressArgs),
     /// A worker of `stress`, which starts it. Nobody else needs to know of it: clap does not, and

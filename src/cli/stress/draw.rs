@@ -40,7 +40,8 @@ impl Worker {
         let action = match self.random.u8(..121) {
             // Nobody claims for another worker's own project, and its own are claimed together.
             0..37 if is_own => self.draw_own(),
-            102..113 if is_own => Action::Find { holder },
+            // Without locks nothing is taken away from a dead owner, and commands are not told of each other.
+            102..113 if is_own || !self.plan.locks => Action::Find { holder },
             0..26 => Action::Claim { holder, ttl: None },
             26..31 => Action::Claim {
                 holder,
@@ -87,7 +88,7 @@ impl Worker {
         let project = self.random.u32(self.plan.timed_projects_at(now));
         let holder = holder_at(project, 0);
         match self.random.u8(..3) {
-            0 => self.draw_owned(holder),
+            0 if self.plan.locks => self.draw_owned(holder),
             _ => Action::Claim {
                 holder,
                 ttl: Some(ttl_of(holder)),
@@ -112,7 +113,7 @@ impl Worker {
     fn draw_placed(&mut self, now: Moment) -> Action {
         let project = self.random.u32(self.plan.placed_projects());
         let holder = holder_at(project, self.random.u32(..NAMED));
-        let is_there = now.0 / PLACED_TURN % 3 > 0;
+        let is_there = now.0 % (3 * PLACED_TURN) >= PLACED_TURN;
         match self.random.u8(..8) {
             0 => Action::Find { holder },
             1 if self.plan.locks => Action::Prune,

@@ -26,7 +26,7 @@ use super::worker::Orders;
 const EXIT: Duration = Duration::from_millis(100);
 
 /// How long a process that has ended may wait to be waited for.
-const REAPED: Duration = Duration::from_secs(1);
+const REAPED: Duration = Duration::from_millis(100);
 
 /// A stopped worker is stopped for less than the first, in which the others come a long way; and
 /// now and then for up to the second: longer than they try again before they change their way.

@@ -18,6 +18,7 @@ use super::history::{Answer, Given, Moment, Operation};
 use super::plan::Plan;
 use super::seen::{Seen, Term};
 
+mod configuration;
 mod effect;
 mod effects;
 mod exhausted;

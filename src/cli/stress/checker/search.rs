@@ -33,28 +33,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::history::Moment;
 use super::super::seen::{Nonce, Process, Seen, Term};
+use super::configuration::{Configuration, State};
 use super::effect::{Effect, Part};
 
 /// How many configurations are followed for one end before the search gives up.
 const CONFIGURATIONS_MAX: usize = 100_000;
-
-/// Who holds a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum State {
-    Free,
-    Held(Seen),
-    /// By a claim whose worker was killed before it was told.
-    Untold,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Configuration {
-    state: State,
-    /// The open operations that have had their instant, ascending.
-    done: Vec<usize>,
-    /// Claims of killed workers that were found and released, ascending: no other is them.
-    spent: Vec<Nonce>,
-}
 
 /// What came of an operation's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,13 +293,5 @@ impl Search {
         }
         next.state = State::Free;
         next
-    }
-}
-
-impl Configuration {
-    fn spend(&mut self, nonce: Nonce) {
-        if let Err(at) = self.spent.binary_search(&nonce) {
-            self.spent.insert(at, nonce);
-        }
     }
 }

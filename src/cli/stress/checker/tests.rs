@@ -5,7 +5,8 @@ use super::super::seen::{Nonce, Seen, Term};
 use super::*;
 
 mod lasting;
-mod others;
+mod processes;
+mod pruned;
 mod simulated;
 
 /// The first of the few ports; the first holders are given one of three.
