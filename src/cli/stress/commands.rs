@@ -1,6 +1,6 @@
 //! `portclaim run`: a command that holds its port, and how it is started and ends.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use camino::Utf8Path;
 use fastrand::Rng;
 use portclaim::{DEFAULT_FILE_NAME, Error, Port, Registry};
 
-use super::super::settings::own_program;
+use super::super::settings::{own_program, variable};
+use super::WORKER;
 use super::action::{Action, Running};
 use super::answers::seen_or_none;
 use super::children::end;
@@ -17,10 +18,10 @@ use super::leases::Leases;
 use super::plan::{Plan, holder_at};
 use super::seen::Nonce;
 
-/// The command: says which port it has, and lives until its input ends.
-const COMMAND: [&str; 3] = ["sh", "-c", "echo \"portclaim-stress: $PORT\" >&2; exec cat"];
+/// What the command is asked on its standard input.
+pub(super) const WHICH: &str = "which port?\n";
 
-/// How the line begins that it says.
+/// How the line begins that it says on standard error, where `run` says why it cannot be had.
 const SAYS: &str = "portclaim-stress: ";
 
 /// What `run` says where others were in the way.
@@ -117,8 +118,18 @@ pub(super) fn lease(
     })
 }
 
+/// The command: says which port it has.
+pub(super) fn say_port() -> io::Result<()> {
+    let port = variable("PORT").unwrap_or_default();
+    writeln!(io::stderr(), "{SAYS}{}", port.to_string_lossy())
+}
+
 fn started(plan: &Plan, project: u32, is_lease: bool, random: &mut Rng) -> io::Result<Start> {
     let mut child = command(plan, project, is_lease)?.spawn()?;
+    if let Some(stdin) = &mut child.stdin {
+        // The command reads it, if there is one: `run` may have ended by now.
+        let _ = stdin.write_all(WHICH.as_bytes());
+    }
     let is_killed = random.u8(..KILLED.0) == 0;
     if is_killed {
         std::thread::sleep(KILLED.1.mul_f64(random.f64()));
@@ -159,7 +170,7 @@ fn command(plan: &Plan, project: u32, is_lease: bool) -> io::Result<Command> {
     }
     command
         .arg("--")
-        .args(COMMAND)
+        .args([own_program()?.as_os_str(), WORKER.as_ref()])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped());
     Ok(command)

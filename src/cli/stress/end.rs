@@ -2,7 +2,7 @@
 //! mended, and the registry file shows the claims.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portclaim::{Error, FindingKind, Holder, Record, Registry, Report, Request, Start};
 
@@ -13,6 +13,9 @@ use super::ground;
 use super::history::{Answer, Moment, Operation};
 use super::plan::{Plan, is_named, range};
 use super::seen::{Seen, Term};
+
+/// How long a process that has ended may wait to be waited for.
+const REAPED: Duration = Duration::from_secs(10);
 
 /// Asks the registry for everything, before and after a repair. The answers go to the checker like
 /// those of the workers, so a claim that was told and is not there contradicts what is in it.
@@ -139,12 +142,13 @@ fn fill(plan: &Plan, registry: &Registry, listed: &[Seen]) -> Result<(), Violati
         Term::Kept | Term::Lease | Term::Owner(_) => Duration::ZERO,
     });
     std::thread::sleep(times.max().unwrap_or_default());
-    let kept = listed.iter().filter(|claim| match claim.term {
-        Term::Kept => true,
-        // No worker is there any more. Only where nobody waits for a killed one's child, that counts as alive.
-        Term::Owner(process) => process.exists(),
-        Term::Ttl(_) | Term::Lease => false,
-    });
+    let begin = Instant::now();
+    while listed.iter().any(is_owned) && begin.elapsed() < REAPED {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let kept = listed
+        .iter()
+        .filter(|claim| claim.term == Term::Kept || is_owned(claim));
     let mut count = kept.count() + leases.len();
     let ports = plan.ports().len();
     for number in plan.projects().. {
@@ -169,6 +173,12 @@ fn fill(plan: &Plan, registry: &Registry, listed: &[Seen]) -> Result<(), Violati
             format!("port {port} is leased, and all that leased ports have ended"),
         )),
     }
+}
+
+/// Returns whether a process owns the claim. No worker is there any more, and nothing that it has started: but where nobody
+/// waits for a killed one's child, that counts as alive.
+fn is_owned(claim: &Seen) -> bool {
+    matches!(claim.term, Term::Owner(process) if process.exists())
 }
 
 fn ask(

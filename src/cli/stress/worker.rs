@@ -43,18 +43,22 @@ pub(super) struct Worker {
     pub(super) commands: Commands,
 }
 
-/// Works until the plan's end. Where there are no orders, it is a child that holds what it has inherited
-/// until nobody can give it any more.
+/// Works until the plan's end. Where there are no orders, it is a process of a worker's that lives until nobody can give
+/// it any more: it holds what it has inherited, or owns claims. As a command of `run`, it is asked for its port before.
 ///
 /// # Errors
 ///
 /// Where the orders cannot be read, the registry not be opened, or nobody listens any more.
 pub(super) fn run() -> Result<Outcome, Failure> {
     let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| Failure::io("failed to read the orders", &error))?;
+    let mut orders = std::io::stdin().lock();
+    let failed = |error: std::io::Error| Failure::io("failed to read the orders", &error);
+    orders.read_line(&mut line).map_err(failed)?;
+    while line == commands::WHICH {
+        commands::say_port().map_err(failed)?;
+        line.clear();
+        orders.read_line(&mut line).map_err(failed)?;
+    }
     if line.is_empty() {
         return Ok(Outcome::Yes);
     }
