@@ -37,11 +37,11 @@ impl Worker {
         }
         let holder = holder_at(project, service);
         let is_own = self.plan.is_own(project);
-        let action = match self.random.u8(..121) {
+        let action = match self.random.u8(..115) {
             // Nobody claims for another worker's own project, and its own are claimed together.
             0..37 if is_own => self.draw_own(),
             // Without locks nothing is taken away from a dead owner, and commands are not told of each other.
-            102..113 if is_own || !self.plan.locks => Action::Find { holder },
+            102..109 if is_own || !self.plan.locks => Action::Find { holder },
             0..26 => Action::Claim { holder, ttl: None },
             26..31 => Action::Claim {
                 holder,
@@ -69,8 +69,8 @@ impl Worker {
             96..98 => Action::Repair,
             98..100 => Action::Index,
             100..102 => Action::Check,
-            102..110 => self.draw_owned(holder),
-            110..113 => self.commands.draw(project, &self.leases, &mut self.random),
+            102..107 => self.draw_owned(holder),
+            107..109 => self.commands.draw(project, &self.leases, &mut self.random),
             _ => self.draw_placed(now),
         };
         match action {

@@ -17,16 +17,12 @@ use super::WORKER;
 use super::action::{Action, KINDS};
 use super::history::{Answer, Line, Moment, Operation};
 use super::plan::Plan;
-use super::seen::Process;
 use super::supervisor::Shared;
 use super::worker::Orders;
 
 /// How long after a child's output was closed its leases may still be, and its commands be said to run: all of it is
 /// closed when it ends, one after the other.
 const EXIT: Duration = Duration::from_millis(100);
-
-/// How long a process that has ended may wait to be waited for.
-const REAPED: Duration = Duration::from_millis(100);
 
 /// A stopped worker is stopped for less than the first, in which the others come a long way; and
 /// now and then for up to the second: longer than they try again before they change their way.
@@ -207,7 +203,8 @@ impl<'a> Keeper<'a> {
         for action in std::mem::take(&mut self.endings) {
             let start = self.heard;
             let end = match action {
-                Action::EndOwner { owner, .. } => gone(owner),
+                // When whoever inherits it waits for it: until then it counts as alive.
+                Action::EndOwner { .. } => Moment::NEVER,
                 _ => closed,
             };
             self.tell(start, Some(self.operation(Begun { start, action }, end)));
@@ -253,19 +250,6 @@ impl<'a> Keeper<'a> {
         }
         inbox.operations.push(operation);
     }
-}
-
-/// Waits until a process is gone that is ending, and whose parent was killed: until whoever has inherited it has
-/// waited for it. Where nobody does, it counts as alive for good.
-fn gone(process: Process) -> Moment {
-    let begin = Instant::now();
-    while process.exists() {
-        if begin.elapsed() > REAPED {
-            return Moment::NEVER;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    Moment::now()
 }
 
 /// Waits, also for less than a sleep takes at least.

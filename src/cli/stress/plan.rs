@@ -3,8 +3,8 @@
 //! Projects and ports come in lots. The *few* ports are half as many again as workers, and about three
 //! times as many holders want them: they run out and change hands all the time. The *many* ports are
 //! more than their holders need. The *timed* ones are given for a second and released by nobody. Besides, each
-//! worker has a project that nobody else claims ports for, of the few, and there are the *placed* projects, of the
-//! few as well: only these have directories, which are made and removed, so that they can be pruned.
+//! worker has a project that nobody else claims ports for, of the few. The *placed* projects, with some ports of their own that run
+//! out, are the only ones that have directories, which are made and removed, so that they can be pruned.
 
 use std::ops::RangeInclusive;
 
@@ -27,6 +27,9 @@ const TIMED_PROJECTS: u32 = 3 * TIMED_PORTS as u32;
 
 /// How long each third of them asks, nanoseconds: longer than a port is given for.
 const TIMED_TURN: u64 = 1_700_000_000;
+
+/// How many ports the projects share that have directories at times.
+const PLACED_PORTS: u16 = 6;
 
 /// How many projects have directories, which are made and removed.
 const PLACED_PROJECTS: u32 = 4;
@@ -58,7 +61,7 @@ pub(super) struct Plan {
     pub(super) directory: String,
     /// Whether locks are to be had there; else there are neither leases nor moves.
     pub(super) locks: bool,
-    /// The first of the ports: the few, the many, the timed ones.
+    /// The first of the ports: the few, the many, the timed ones, those of placed projects.
     pub(super) first_port: u16,
     /// When the workers come to an end.
     pub(super) until: Moment,
@@ -67,7 +70,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Returns how many ports a run with this many workers needs, in a row.
     pub(super) fn ports_needed(workers: u32) -> u16 {
-        few_ports(workers) + MANY_PORTS + TIMED_PORTS
+        few_ports(workers) + MANY_PORTS + TIMED_PORTS + PLACED_PORTS
     }
 
     /// Returns the ports of all lots.
@@ -79,12 +82,15 @@ impl Plan {
     pub(super) fn ports_of(&self, project: u32) -> RangeInclusive<u16> {
         let many = self.first_port + few_ports(self.workers);
         let timed = many + MANY_PORTS;
-        if project < self.own_project(self.workers) || self.is_placed(project) {
+        let placed = timed + TIMED_PORTS;
+        if project < self.own_project(self.workers) {
             self.first_port..=many - 1
         } else if project < self.timed_project(0) {
             many..=timed - 1
+        } else if self.is_timed(project) {
+            timed..=placed - 1
         } else {
-            timed..=*self.ports().end()
+            placed..=*self.ports().end()
         }
     }
 
@@ -207,10 +213,12 @@ pub(super) mod tests {
             let many = plan.ports_of(plan.own_project(workers));
             let timed = plan.ports_of(plan.timed_project(0));
             assert_eq!(plan.ports_of(plan.own_project(workers - 1)), few);
-            assert_eq!(plan.ports_of(plan.projects() - 1), few);
+            let placed = plan.ports_of(plan.placed_projects().start);
             assert_eq!(*few.end() + 1, *many.start());
             assert_eq!(*many.end() + 1, *timed.start());
-            assert_eq!(*few.start()..=*timed.end(), plan.ports());
+            assert_eq!(*timed.end() + 1, *placed.start());
+            assert_eq!(*few.start()..=*placed.end(), plan.ports());
+            assert!(placed.len() < (PLACED_PROJECTS * NAMED) as usize);
             assert!(few.len() < (plan.few_projects() * NAMED) as usize);
             assert!(many.len() > (MANY_PROJECTS * SERVICES_COUNT) as usize);
             let turn = plan.timed_projects_at(Moment(2 * TIMED_TURN));
