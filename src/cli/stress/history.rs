@@ -56,8 +56,8 @@ pub(super) enum Answer {
     Leased(Seen),
     /// The process may own claims.
     Started(Process),
-    /// The command runs, on the port of this claim; where that was gone when it was asked for, nothing but the port is
-    /// known.
+    /// The command runs. Its project was found with this claim of the port, if it was, after the command had said which
+    /// it has.
     Ran { run: Running, claim: Option<Seen> },
     /// A process that the worker had started was killed by it before it said what it had done.
     Killed,

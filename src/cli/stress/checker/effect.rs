@@ -12,8 +12,6 @@ pub(super) enum Effect {
     Remove(Seen),
     /// If it was held by this claim, it is free.
     Withdraw(Seen),
-    /// It was held by this claim, which may have been made by it.
-    Has(Seen),
     /// It was held by a claim of this port, which may have been made by it.
     HasPort(u16),
     /// It was held by a claim of this port, which is another holder's now.

@@ -84,10 +84,8 @@ pub(super) fn effects(operation: &Operation, plan: &Plan) -> Vec<(u32, Part)> {
             .iter()
             .map(|claim| (claim.holder, Effect::Withdraw(*claim).into()))
             .collect(),
-        Some(Answer::Ran { run, claim }) => own(match claim {
-            Some(claim) => Effect::Has(*claim),
-            None => Effect::HasPort(run.port),
-        }),
+        // Which claim it was given is not told: what was found later may be another one.
+        Some(Answer::Ran { run, .. }) => own(Effect::HasPort(run.port)),
         Some(Answer::Moved(all)) => all
             .iter()
             .flat_map(|&claim| moved(operation, claim))

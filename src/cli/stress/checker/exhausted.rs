@@ -78,14 +78,8 @@ impl Exhausted {
             Action::Run { project } => {
                 let holder = holder_at(project, 0);
                 self.claims.entry(holder).or_default().push((start, end));
-                // Also where the command was not run, its project may have been given a port.
-                if operation
-                    .answer
-                    .as_ref()
-                    .is_none_or(|answer| answer.claims().is_empty())
-                {
-                    self.hidden.entry(holder).or_default().push((start, end));
-                }
+                // Whether or not the command was run, its project may have been given a port that is not told.
+                self.hidden.entry(holder).or_default().push((start, end));
             }
             _ => {}
         }

@@ -156,7 +156,7 @@ fn kind(excerpt: &[Event]) -> Kind {
     };
     let has_other = |claim| {
         others().any(|event| match event.part.effect {
-            Effect::Create(it) | Effect::Read(it) | Effect::Has(it) => it != claim,
+            Effect::Create(it) | Effect::Read(it) => it != claim,
             _ => false,
         })
     };
@@ -166,9 +166,7 @@ fn kind(excerpt: &[Event]) -> Kind {
             action if action.is_claim() => Kind::ReleaseUndone,
             _ => Kind::StaleLookup,
         },
-        Effect::Create(claim) | Effect::Read(claim) | Effect::Has(claim) if has_other(claim) => {
-            Kind::ChangedPort
-        }
+        Effect::Create(claim) | Effect::Read(claim) if has_other(claim) => Kind::ChangedPort,
         _ => Kind::LostClaim,
     }
 }

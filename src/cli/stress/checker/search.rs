@@ -244,11 +244,11 @@ impl Search {
             ..from.clone()
         };
         match (from.state, effect) {
-            (State::Free, Effect::Create(claim) | Effect::Has(claim)) if !is_spent(claim.nonce) => {
+            (State::Free, Effect::Create(claim)) if !is_spent(claim.nonce) => {
                 Some(state(State::Held(claim)))
             }
             (State::Free, Effect::MayCreate | Effect::HasPort(_)) => Some(state(State::Untold)),
-            (State::Untold, Effect::Read(claim) | Effect::Has(claim)) if is_untold(claim.nonce) => {
+            (State::Untold, Effect::Read(claim)) if is_untold(claim.nonce) => {
                 Some(state(State::Held(claim)))
             }
             (
@@ -275,7 +275,6 @@ impl Search {
                 Some(self.freed(from))
             }
             // Nothing to do. Not in `with_reads`: it may have something to do later.
-            (State::Held(held), Effect::Has(claim)) if held == claim => Some(from.clone()),
             (State::Held(held), Effect::HasPort(port)) if held.port == port => Some(from.clone()),
             (State::Untold, Effect::HasPort(_)) => Some(from.clone()),
             (_, Effect::Withdraw(claim)) if from.state != State::Held(claim) => Some(from.clone()),
