@@ -11,9 +11,14 @@ mod linux;
 #[cfg(target_os = "linux")]
 use linux as system;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(target_os = "macos")]
+use macos as system;
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 mod unknown;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 use unknown as system;
 
 /// A TCP socket that listens, and one of the processes that have it open; see
@@ -61,7 +66,7 @@ pub struct Listener {
 ///
 /// # Errors
 ///
-/// `Unsupported` on systems that do not tell (all but Linux); otherwise whatever kept
+/// `Unsupported` on systems that do not tell (all but Linux and macOS); otherwise whatever kept
 /// this process from reading the system's table.
 pub(crate) fn listeners(wanted: &dyn Fn(Port) -> bool) -> io::Result<Vec<Listener>> {
     Ok(in_order(system::listeners(wanted)?))
