@@ -23,7 +23,7 @@ pub(super) struct Told {
     gone: Vec<Nonce>,
     /// Those of them that were released while somebody was acquiring a port for the holder, or renewing
     /// its claim: whoever does may be told of the claim after it was released.
-    raced: Vec<Nonce>,
+    raced: Vec<(&'static str, Nonce)>,
     /// Those whose release was begun and failed, or whose files were damaged: they may be
     /// there or not.
     unsure: Vec<Nonce>,
@@ -100,11 +100,7 @@ impl Told {
         for name in op.tells() {
             if !self.is_telling(name) {
                 self.shaken.remove(name);
-                let holder = of(name);
-                let is_its = |told: &Record| told.holder() == holder;
-                let of_others = self.held.iter().filter(|told| !is_its(told));
-                let of_others: Vec<Nonce> = of_others.map(Record::nonce).collect();
-                self.raced.retain(|nonce| of_others.contains(nonce));
+                self.raced.retain(|(holder, _)| holder != name);
             }
         }
         let told = match answer {
@@ -155,7 +151,7 @@ impl Told {
         let nonce = record.nonce();
         if self.gone.contains(&nonce) {
             assert!(
-                self.raced.contains(&nonce),
+                self.raced.contains(&(name, nonce)),
                 "a released port is told: {record:?}"
             );
             return;
@@ -217,8 +213,9 @@ impl Told {
     }
 
     fn tell_released(&mut self, record: &Record) {
-        if self.is_telling(name_of(record.holder())) {
-            self.raced.push(record.nonce());
+        let name = name_of(record.holder());
+        if self.is_telling(name) {
+            self.raced.push((name, record.nonce()));
         }
         self.gone.push(record.nonce());
     }
