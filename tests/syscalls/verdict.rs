@@ -298,6 +298,7 @@ impl Judge<'_> {
                 let must_show = done.code == Some(0)
                     && !self.is_denied
                     && !done.stderr.contains("could not be brought up to date")
+                    && !done.stderr.contains("could not be taken over")
                     // It brings nothing up to date.
                     && !is_look_up;
                 self.expect(!must_show || shown.as_ref() == Some(&now), || {
