@@ -223,7 +223,14 @@ fn normalize(disk: &impl Disk, typed: &[u8]) -> Result<Vec<u8>> {
         }
         enter(&mut path, &name);
         match disk.target(&path) {
-            Ok(target) if followed < LINKS_MAX && !open.contains(&path) => {
+            Ok(target) if !open.contains(&path) => {
+                // As the kernel does. Taken as a name, the next link would lead elsewhere once it is looked up alone.
+                if followed == LINKS_MAX {
+                    return Err(Error::invalid_path(
+                        typed,
+                        "it leads through too many symbolic links",
+                    ));
+                }
                 followed += 1;
                 open.push(path.clone());
                 steps.push(Step::Close);
@@ -234,7 +241,7 @@ fn normalize(disk: &impl Disk, typed: &[u8]) -> Result<Vec<u8>> {
                     leave(&mut path);
                 }
             }
-            // No link, or a link too many.
+            // No link, or one that leads to itself.
             Ok(_) | Err(Errno::INVAL) => spell(disk, &mut path),
             // Missing, or out of reach: nothing more can be known.
             Err(_) => {}

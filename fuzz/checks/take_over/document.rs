@@ -202,7 +202,8 @@ impl Document {
         matches!(last, Some(Member::Mappings(_)))
             && self.front.is_empty()
             && self.cut + self.zeros + self.inserted.len() == 0
-            && self.behind.trim_ascii().is_empty()
+            // JSON's white space, to which a form feed does not belong.
+            && (self.behind.iter()).all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
     }
 
     /// Returns whether it can be told what is still readable.
