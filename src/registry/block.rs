@@ -25,7 +25,7 @@ impl Registry {
     ///
     /// As [`Registry::claim_all`]. [`ErrorKind::Taken`] where a block cannot grow because a port
     /// behind it is claimed or in use: nothing is moved. [`ErrorKind::Exhausted`] where
-    /// the range has not as many free ports in a row. [`ErrorKind::InvalidCount`] where `count` is
+    /// the range has not as many free ports in a row, or ends before the block would. [`ErrorKind::InvalidCount`] where `count` is
     /// 0 or more than [`BLOCK_MAX`].
     ///
     /// # Races
@@ -66,6 +66,7 @@ impl Registry {
             };
             if let Some(first) = first {
                 let requests = in_a_row(&members, first, IsProbed::AllButFirst)?;
+                self.check_growth(request, first, &requests, &seen)?;
                 return self.claim_all_beside(&requests, made);
             }
             let file = self.adopt(place)?;
@@ -81,6 +82,25 @@ impl Registry {
             }
         }
         Err(Error::contended(place.store.projects.path()))
+    }
+
+    /// Returns an error where a block that begins in the range would grow out of it. What it has is its own.
+    fn check_growth(
+        &self,
+        request: &Request,
+        first: Port,
+        requests: &[Request],
+        seen: &[Lookup],
+    ) -> Result<()> {
+        let range = request.range.unwrap_or(self.range());
+        let is_outside = |port: Option<Port>| port.is_some_and(|port| !range.contains(port));
+        let mut new = requests.iter().zip(seen);
+        let leaves =
+            new.any(|(member, seen)| !matches!(seen, Lookup::Held(..)) && is_outside(member.port));
+        if range.contains(first) && leaves {
+            return Err(Error::no_row(first, requests.len()));
+        }
+        Ok(())
     }
 
     /// Releases the holder's block, or its one port, and returns the records, ascending. Empty

@@ -211,6 +211,24 @@ fn a_block_that_cannot_grow_or_find_a_place_changes_nothing() {
 }
 
 #[test]
+fn a_block_does_not_grow_out_of_the_range() {
+    let test = Test::with_ports(3);
+    test.mkdir("a");
+    let last = test.port(2).to_string();
+    test.args(["allocate", "a", "--port", &last])
+        .any_stdout()
+        .run();
+    test.args(["allocate", "a", "--count", "2"])
+        .stderr_has("there are no 2 free ports in a row")
+        .code(1)
+        .run();
+    test.args(["allocate", "a", "--count", "1"])
+        .stdout(format!("{last}\n"))
+        .run();
+    test.assert_healthy();
+}
+
+#[test]
 fn a_block_avoids_ports_that_programs_use() {
     let test = Test::with_ports(6);
     test.mkdir("a");
