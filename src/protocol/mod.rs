@@ -67,7 +67,7 @@ pub(crate) use release::{Archive, Released, release, release_ended};
 pub(crate) use renewal::{expires, renew};
 pub(crate) use standing::{Standing, standing};
 pub(crate) use sweep::{Swept, is_staged_record, sweep, sweep_port, sweep_staging};
-pub(crate) use withdraw::{Aside, set_aside, withdraw};
+pub(crate) use withdraw::{Aside, Withdrawal, set_aside, withdraw};
 
 /// How often an operation starts again because another process changed what it looked at.
 /// Each round means that some other operation went through, so this many in a row are not

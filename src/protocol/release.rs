@@ -95,26 +95,27 @@ pub(crate) fn release<D: Dir>(
 }
 
 /// Releases exactly this claim if it `has_ended`, which is asked under the lock of its file: nobody
-/// renews it meanwhile. Returns whether it did.
+/// renews it meanwhile. Returns what became of its file.
 pub(crate) fn release_ended<D: Dir>(
     store: &Store<D>,
     record: &Record,
     has_ended: impl Fn() -> Result<bool>,
-) -> Result<bool> {
+) -> Result<Withdrawal> {
     let (dir, name) = (&store.ports, claim_name(record.port()));
     let mark = Mark::changed(store, record.port())?;
     let is_meant = |bytes: &[u8]| Ok(carries(bytes, record.nonce()) && has_ended()?);
     let taken = withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, is_meant);
     if !matches!(taken, Ok(Withdrawal::Done)) {
         mark.finish();
-        return taken.map(|_| false);
+        return taken;
     }
     // The port is free; what is left dangles, and anybody may take it away.
     let commit = withdraw_dangling(store, record);
     let flushed = store.sync_names();
     mark.finish();
     commit?;
-    flushed.map(|()| true)
+    flushed?;
+    taken
 }
 
 fn withdraw_claim<D: Dir>(

@@ -1,6 +1,6 @@
 //! New ports for holders: ones that are named, or the next of a range.
 
-use super::terms::{reclaim, reclaim_all};
+use super::terms::{Reclaimed, reclaim, reclaim_all};
 use super::{Registry, Request};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
@@ -168,12 +168,20 @@ pub(super) fn search<'a, T>(
             }
             Found::Exhausted(Pick::Range(picker)) => {
                 let swept = sweep(&place.store, || place.quarantine())?;
-                // Claims that are being made may be given up yet, and one may be this
-                // holder's: rivals for one project's port each hold one for a moment.
-                let is_moving =
-                    swept.busy.iter().any(|&port| picker.tries(port)) && round < ROUNDS_MAX;
                 // What the holders themselves have, they keep: each is asked for.
-                let is_freed = !swept.freed.is_empty() || reclaim_all(place, &is_ours)?;
+                let is_spared = |by: &Record| is_ours(by) || !picker.tries(by.port());
+                let reclaimed = if swept.freed.is_empty() {
+                    reclaim_all(place, is_spared)?
+                } else {
+                    Reclaimed::Gone
+                };
+                let is_freed = reclaimed == Reclaimed::Gone;
+                // Claims that are being made may be given up yet, and one may be this
+                // holder's: rivals for one project's port each hold one for a moment. Those that
+                // are being taken away are free in a moment.
+                let is_moving = (reclaimed == Reclaimed::Busy
+                    || swept.busy.iter().any(|&port| picker.tries(port)))
+                    && round < ROUNDS_MAX;
                 if round > 0 && !is_freed && !is_moving {
                     return Err(Error::exhausted(picker.exhaustion()));
                 }
@@ -249,10 +257,13 @@ fn clear(
             }
         }
         Swept::Kept => match committed(&place.store, port)? {
-            Some(by) if !is_ours(&by) && reclaim(place, &by)? => {}
-            Some(by) if !is_ours(&by) => return Err(Error::taken(port, Some(by))),
             // Another process of the holder was first.
-            Some(_) => {}
+            Some(by) if is_ours(&by) => {}
+            Some(by) => match reclaim(place, &by)? {
+                Reclaimed::Kept => return Err(Error::taken(port, Some(by))),
+                Reclaimed::Busy => pause(round),
+                Reclaimed::Gone => {}
+            },
             None if *looks == LOOKS_MAX => return Ok(false),
             None => *looks += 1,
         },

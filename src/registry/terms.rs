@@ -10,7 +10,7 @@ use crate::fs::Dir;
 use crate::index::present;
 use crate::net::is_free;
 use crate::place::Place;
-use crate::protocol::{ROUNDS_MAX, committed, expires, release_ended, renew};
+use crate::protocol::{ROUNDS_MAX, Withdrawal, committed, expires, release_ended, renew};
 use crate::record::{Nonce, Record};
 use crate::term::Term;
 
@@ -136,24 +136,40 @@ fn has_ended(place: &Place, record: &Record) -> Result<bool> {
     Ok(is_over && is_free(record.port())?)
 }
 
-/// Takes a claim away whose term has ended, and returns whether it did. Not where there are no
-/// locks: somebody may be renewing it, and processes of other machines cannot be judged.
-pub(super) fn reclaim(place: &Place, record: &Record) -> Result<bool> {
-    if !place.store.ports.has_locks() || !has_ended(place, record)? {
-        return Ok(false);
-    }
-    release_ended(&place.store, record, || has_ended(place, record))
+/// What became of claims whose terms may have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reclaimed {
+    /// They hold, or cannot be taken away.
+    Kept,
+    /// Another process is taking one away, or renews it.
+    Busy,
+    /// One is gone, whoever took it away.
+    Gone,
 }
 
-/// The same of all claims but those that are spared; returns whether any was taken away.
-pub(super) fn reclaim_all(place: &Place, is_spared: impl Fn(&Record) -> bool) -> Result<bool> {
-    let mut any = false;
+/// Takes a claim away whose term has ended. Not where there are no
+/// locks: somebody may be renewing it, and processes of other machines cannot be judged.
+pub(super) fn reclaim(place: &Place, record: &Record) -> Result<Reclaimed> {
+    if !place.store.ports.has_locks() || !has_ended(place, record)? {
+        return Ok(Reclaimed::Kept);
+    }
+    let taken = release_ended(&place.store, record, || has_ended(place, record))?;
+    Ok(match taken {
+        Withdrawal::Done | Withdrawal::Gone => Reclaimed::Gone,
+        Withdrawal::Busy => Reclaimed::Busy,
+        Withdrawal::Other | Withdrawal::Denied => Reclaimed::Kept,
+    })
+}
+
+/// The same of all claims but those that are spared.
+pub(super) fn reclaim_all(place: &Place, is_spared: impl Fn(&Record) -> bool) -> Result<Reclaimed> {
+    let mut all = Reclaimed::Kept;
     for port in present(&place.store.ports)?.iter() {
         if let Some(record) = committed(&place.store, port)?
             && !is_spared(&record)
         {
-            any |= reclaim(place, &record)?;
+            all = all.max(reclaim(place, &record)?);
         }
     }
-    Ok(any)
+    Ok(all)
 }

@@ -142,6 +142,38 @@ fn what_was_released_is_not_renewed_though_its_file_is_there() {
 }
 
 #[test]
+fn a_port_that_another_process_is_taking_away_is_waited_for() {
+    let scene = Scene::new(1);
+    let registry = scene.registry();
+    let shard = Request::new(scene.holder("shard")).for_time(MINUTE);
+    let other = Request::new(scene.holder("other"));
+    let claim = registry.claim(&shard).expect("it is free");
+    let port = claim.port();
+    claim.release().expect("releases");
+    for request in [other.clone(), other.port(port)] {
+        drop(registry.claim(&shard).expect("it is free").keep());
+        let path = scene.root().join(format!("ports/{port}.claim"));
+        let file = File::options()
+            .write(true)
+            .open(&path)
+            .expect("it is there");
+        file.set_modified(SystemTime::now() - MINUTE)
+            .expect("it is ours");
+        // As one that is scheduled out before it has removed it.
+        file.lock().expect("nobody has it");
+        let claim = std::thread::scope(|scope| {
+            let claim = scope.spawn(|| registry.claim(&request));
+            std::thread::sleep(Duration::from_millis(50));
+            file.unlock().expect("it is locked");
+            claim.join().expect("no panic")
+        });
+        let claim = claim.expect("the time is over");
+        assert_eq!(claim.port(), port);
+        claim.release().expect("releases");
+    }
+}
+
+#[test]
 fn who_asks_again_has_the_time_again_and_renew_gives_more() {
     let test = Test::with_ports(1);
     test.mkdir("shop");

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use super::super::testing::{move_port, port};
 use super::super::{
-    Acquired, Archive, Lookup, Marked, Picker, ROUNDS_MAX, Refreshed, Rejection, acquire, expires,
-    held, lease, lookup, pause, refresh, release, release_ended, renew, sweep, sweep_staging,
+    Acquired, Archive, Lookup, Marked, Picker, ROUNDS_MAX, Refreshed, Rejection, Withdrawal,
+    acquire, expires, held, lease, lookup, pause, refresh, release, release_ended, renew, sweep,
+    sweep_staging,
 };
 use super::Process;
 use super::file::write_registry;
@@ -144,7 +145,7 @@ fn reclaim(process: &Process, record: &Record) -> Result<bool> {
         let now = store.ports.now();
         Ok(expires(store, record)?.is_some_and(|end| end <= now))
     };
-    Ok(has_ended()? && release_ended(store, record, has_ended)?)
+    Ok(has_ended()? && release_ended(store, record, has_ended)? == Withdrawal::Done)
 }
 
 /// Tries ports in a given order.

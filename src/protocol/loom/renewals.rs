@@ -6,7 +6,8 @@ use loom::thread;
 
 use super::super::testing::{Fixed, held, holder, move_port, ports, quarantine, store};
 use super::super::{
-    Acquired, Lookup, Store, acquire_set, expires, lookup, release, release_ended, renew, sweep,
+    Acquired, Lookup, Store, Withdrawal, acquire_set, expires, lookup, release, release_ended,
+    renew, sweep,
 };
 use super::{explore, report};
 use crate::fs::Dir;
@@ -55,11 +56,13 @@ fn is_over(store: &Store<SimDir>, record: &Record) -> bool {
 /// Takes the claim away if its time is over.
 fn reclaim(store: &Store<SimDir>, record: &Record) -> bool {
     let has_ended = || Ok(is_over(store, record));
-    is_over(store, record) && release_ended(store, record, has_ended).expect("release")
+    is_over(store, record)
+        && release_ended(store, record, has_ended).expect("release") == Withdrawal::Done
 }
 
 fn reclaim_without_another_look(store: &Store<SimDir>, record: &Record) -> bool {
-    is_over(store, record) && release_ended(store, record, || Ok(true)).expect("release")
+    is_over(store, record)
+        && release_ended(store, record, || Ok(true)).expect("release") == Withdrawal::Done
 }
 
 /// Somebody renews a claim whose time is over, and somebody else wants the port.

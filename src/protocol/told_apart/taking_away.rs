@@ -199,10 +199,10 @@ fn what_has_ended_is_released_and_nothing_else() {
         };
         release_ended(store, record, has_ended).expect("told")
     };
-    assert!(!ended(&store, &there, false));
+    assert_eq!(ended(&store, &there, false), Withdrawal::Other);
     // Another claim of the port is not asked about.
     let other = record("/a", 1, 7);
-    assert!(!ended(&store, &other, true));
+    assert_eq!(ended(&store, &other, true), Withdrawal::Other);
     assert_eq!(asked.get(), 1, "once about the first");
     assert_eq!(ports(&store), [1]);
     // It is asked under the lock, at last.
@@ -216,9 +216,10 @@ fn what_has_ended_is_released_and_nothing_else() {
         was_locked.set(!is_free);
         Ok(true)
     };
-    assert!(release_ended(&store, &there, has_ended).expect("released"));
+    let taken = release_ended(&store, &there, has_ended).expect("released");
+    assert_eq!(taken, Withdrawal::Done);
     assert!(was_locked.get());
     assert!(ports(&store).is_empty());
     assert_eq!(store.projects.names().expect("names"), [""; 0]);
-    assert!(!ended(&store, &there, true), "it is gone");
+    assert_eq!(ended(&store, &there, true), Withdrawal::Gone);
 }
