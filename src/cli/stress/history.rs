@@ -132,7 +132,7 @@ pub(super) struct Operation {
     pub(super) end: Moment,
     /// `None` where the worker was killed: it may have taken effect or not.
     pub(super) answer: Option<Answer>,
-    /// Whether the worker was stopped for a while meanwhile.
+    /// Whether the worker was stopped for a while meanwhile, or may have been held up as long.
     pub(super) stopped: bool,
     /// What the library told besides.
     pub(super) notices: Vec<String>,

@@ -28,6 +28,10 @@ const EXIT: Duration = Duration::from_millis(100);
 /// now and then for up to the second: longer than they try again before they change their way.
 const STOP_MAX: [Duration; 2] = [Duration::from_millis(40), Duration::from_millis(400)];
 
+/// An operation that takes longer may have been kept from going on as if it had been stopped: on a busy machine. About
+/// half as long as others wait for it.
+const HELD_UP: Duration = Duration::from_millis(500);
+
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -223,7 +227,8 @@ impl<'a> Keeper<'a> {
             start: begun.start,
             end,
             answer: None,
-            stopped: begun.start <= self.stopped_until,
+            stopped: begun.start <= self.stopped_until
+                || end.0.saturating_sub(begun.start.0) > nanos(HELD_UP),
             notices: Vec::new(),
         }
     }

@@ -14,6 +14,9 @@ use super::{Kind, Violation};
 /// before that is not shown with a violation.
 const WINDOW: usize = 48;
 
+/// How many configurations are followed, about, to find out which answers contradict each other: some seconds' worth.
+const FOLLOWED_MAX: usize = 500_000;
+
 /// One operation, as far as it is about one holder.
 #[derive(Clone)]
 struct Event {
@@ -93,21 +96,23 @@ impl Register {
     /// Answers are forgotten one by one, the oldest first: then their operations may have had any
     /// effect or none, as a killed worker's. What cannot be forgotten without the contradiction
     /// going away is what it consists of. Forgetting only allows more orders, so the answers that
-    /// are left contradict each other by themselves.
+    /// are left contradict each other by themselves. Where that takes too long, some of them are not needed.
     fn excerpt(&self) -> Vec<Event> {
         let mut kept = vec![true; self.window.len()];
         // If it contradicts itself whatever was before, that need not be shown.
+        let mut followed = 0;
         let anything = Search::anything_after(&self.base);
-        let begin = if self.contradict(&anything, &kept) {
+        let begin = if self.contradict(&anything, &kept, &mut followed) {
             anything
         } else {
             self.base.clone()
         };
         for at in 0..kept.len() {
-            kept[at] = false;
-            if !self.contradict(&begin, &kept) {
-                kept[at] = true;
+            if followed > FOLLOWED_MAX {
+                break;
             }
+            kept[at] = false;
+            kept[at] = !self.contradict(&begin, &kept, &mut followed);
         }
         let events = self.window.iter().zip(&kept);
         let kept = events.filter(|&(_, &kept)| kept);
@@ -116,8 +121,8 @@ impl Register {
         excerpt
     }
 
-    /// Returns whether the answers that are kept have no order.
-    fn contradict(&self, begin: &Search, kept: &[bool]) -> bool {
+    /// Returns whether the answers that are kept certainly have no order. Adds how many configurations were followed.
+    fn contradict(&self, begin: &Search, kept: &[bool], followed: &mut usize) -> bool {
         let mut steps: Vec<(Moment, bool, usize, Part)> = Vec::new();
         for (event, &kept) in self.window.iter().zip(kept) {
             let part = if kept {
@@ -131,15 +136,20 @@ impl Register {
             }
         }
         steps.sort_by_key(|&(at, is_end, id, _)| (at, is_end, id));
-        let mut search = begin.clone();
+        let mut search = begin.one_of_many();
+        let mut settled = Settled::Legal;
         for (at, is_end, id, part) in steps {
             if !is_end {
                 search.start(id, part);
-            } else if search.end(id, at) == Settled::Illegal {
-                return true;
+                continue;
+            }
+            settled = search.end(id, at);
+            if settled != Settled::Legal {
+                break;
             }
         }
-        false
+        *followed += search.followed;
+        settled == Settled::Illegal
     }
 }
 

@@ -39,6 +39,10 @@ use super::effect::{Effect, Part};
 /// How many configurations are followed for one end before the search gives up.
 const CONFIGURATIONS_MAX: usize = 100_000;
 
+/// The same while it is found out which answers contradict each other, where answers are forgotten and many
+/// histories are searched.
+const CONFIGURATIONS_MAX_OF_MANY: usize = 1000;
+
 /// What came of an operation's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
@@ -60,6 +64,10 @@ pub(super) struct Search {
     terms: HashMap<Nonce, Moment>,
     /// The processes whose ends have begun.
     ended: HashSet<Process>,
+    /// How many configurations are followed for one end.
+    configurations_max: usize,
+    /// How many have been followed.
+    pub(super) followed: usize,
 }
 
 impl Search {
@@ -87,6 +95,17 @@ impl Search {
             created: HashSet::new(),
             terms: HashMap::new(),
             ended: HashSet::new(),
+            configurations_max: CONFIGURATIONS_MAX,
+            followed: 0,
+        }
+    }
+
+    /// Returns a copy that is one of many searches.
+    pub(super) fn one_of_many(&self) -> Search {
+        Search {
+            configurations_max: CONFIGURATIONS_MAX_OF_MANY,
+            followed: 0,
+            ..self.clone()
         }
     }
 
@@ -110,7 +129,8 @@ impl Search {
         self.open.insert(id, part);
     }
 
-    /// An operation ends at this moment: it must have had its instant.
+    /// An operation ends at this moment: it must have had its instant. Where there are too many orders, the search
+    /// is over.
     pub(super) fn end(&mut self, id: usize, at: Moment) -> Settled {
         let part = self.open[&id];
         let mut seen: HashSet<Configuration> = HashSet::new();
@@ -139,10 +159,12 @@ impl Search {
                     left.push(next);
                 }
             }
-            if seen.len() > CONFIGURATIONS_MAX {
+            if seen.len() > self.configurations_max {
+                self.followed += seen.len();
                 return Settled::Undecided;
             }
         }
+        self.followed += seen.len();
         self.open.remove(&id);
         if let Effect::Read(claim) = part.effect {
             self.renew(&mut found, claim, part.until, at);

@@ -379,3 +379,16 @@ fn what_is_forgotten_of_long_runs_makes_no_difference() {
     let shown = assert_illegal(Kind::TwoHolders, history);
     assert_eq!(shown, [500_000, 500_002, 500_004]);
 }
+
+#[test]
+fn what_contradicts_is_found_among_many_killed_ones() {
+    let a = claim(0, 0, 1);
+    let mut history = vec![new(0, 1, a)];
+    // Each may have had its effect before or after each other one, or none.
+    history.extend((0..6).map(|at| killed_release(2 + at, 100, 1)));
+    history.extend((0..6).map(|at| killed_claim(2 + at, 100, 1)));
+    let b = claim(1, 1, 2);
+    history.extend([new(20, 21, b), released(22, 23, b), found(101, 102, b)]);
+    let shown = assert_illegal(Kind::StaleLookup, history);
+    assert!(shown.ends_with(&[22, 101]), "{shown:?}");
+}
