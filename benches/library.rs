@@ -25,7 +25,7 @@ mod common;
 mod floor;
 
 use common::{median, millis, temporary, timed};
-use floor::{Raw, name};
+use floor::{Probe, Raw, name};
 
 const RANGE: &str = "1024-65535";
 const CLAIMS: [usize; 4] = [0, 1_000, 10_000, 60_000];
@@ -84,7 +84,7 @@ fn requests(holders: &[Holder]) -> Vec<Request> {
 
 /// Each operation by itself, by one thread.
 fn one_by_one(registry: &Registry, raw: &Raw) {
-    let mut times: [Vec<Duration>; 7] = std::array::from_fn(|_| Vec::new());
+    let mut times: [Vec<Duration>; 8] = std::array::from_fn(|_| Vec::new());
     // Like the requests, made before they are used.
     let names: Vec<String> = (0..BATCH).map(name).collect();
     for round in 0..ROUNDS {
@@ -116,18 +116,9 @@ fn one_by_one(registry: &Registry, raw: &Raw) {
             }
         }));
         drop(leases);
-        // Other names than those of the claims.
-        let names: Vec<String> = (0..BATCH).map(|number| name(50_000 + number)).collect();
-        let mut files = Vec::with_capacity(BATCH);
-        times[6].push(timed(|| {
-            for (number, name) in names.iter().enumerate() {
-                files.push(raw.lease(first + number, name));
-            }
-        }));
-        for name in &names {
-            raw.remove_lease(name);
+        for (kind, how) in [(6, Probe::Bare), (7, Probe::Telling)] {
+            times[kind].push(raw_leases(raw, first, how));
         }
-        drop((files, names));
         // Given back, so that the count stays.
         for (record, name) in records.iter().zip((0..BATCH).map(name)) {
             registry.release(record).expect("releases");
@@ -137,13 +128,42 @@ fn one_by_one(registry: &Registry, raw: &Raw) {
             registry.refresh_index().expect("an index");
         }
     }
-    let [claim, raw_claim, find, raw_find, behind, lease, raw_lease] = times.map(|mut times| {
+    let [
+        claim,
+        raw_claim,
+        find,
+        raw_find,
+        behind,
+        lease,
+        raw_lease,
+        telling,
+    ] = times.map(|mut times| {
         millis(median(&mut times)) * 1e3 / f64::from(u32::try_from(BATCH).expect("small"))
     });
     report("claim", claim, raw_claim);
     println!("  behind a refresh, the first {BATCH}: {behind:.2} us each");
     report("look-up", find, raw_find);
     report("lease", lease, raw_lease);
+    println!(
+        "    with the probe's two options {telling:.2} us: {:.2} x",
+        lease / telling
+    );
+}
+
+/// How long the floor of so many leases takes.
+fn raw_leases(raw: &Raw, first: usize, how: Probe) -> Duration {
+    // Other names than those of the claims.
+    let names: Vec<String> = (0..BATCH).map(|number| name(50_000 + number)).collect();
+    let mut files = Vec::with_capacity(BATCH);
+    let time = timed(|| {
+        for (number, name) in names.iter().enumerate() {
+            files.push(raw.lease(first + number, name, how));
+        }
+    });
+    for name in &names {
+        raw.remove_lease(name);
+    }
+    time
 }
 
 fn report(what: &str, ours: f64, floor: f64) {

@@ -53,7 +53,7 @@ impl Raw {
 
     /// Probe, create and write the claim, stage the commit and publish it.
     pub(crate) fn claim(&self, number: usize, name: &str) {
-        probe(number);
+        probe(number, Probe::Bare);
         create(&self.ports, name);
         create(&self.staging, name);
         rustix::fs::renameat_with(
@@ -67,8 +67,8 @@ impl Raw {
     }
 
     /// Probe, create, lock and write the claim, which stays open.
-    pub(crate) fn lease(&self, number: usize, name: &str) -> OwnedFd {
-        probe(number);
+    pub(crate) fn lease(&self, number: usize, name: &str, how: Probe) -> OwnedFd {
+        probe(number, how);
         let flock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
         let file = open_new(&self.ports, name);
         rustix::fs::flock(&file, flock).expect("locks");
@@ -98,7 +98,16 @@ impl Raw {
     }
 }
 
-fn probe(number: usize) {
+/// How a port is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Made and bound.
+    Bare,
+    /// With the two options without which it tells no free port from one that is used.
+    Telling,
+}
+
+fn probe(number: usize, how: Probe) {
     let socket = rustix::net::socket_with(
         rustix::net::AddressFamily::INET6,
         rustix::net::SocketType::STREAM,
@@ -106,6 +115,10 @@ fn probe(number: usize) {
         None,
     )
     .expect("a socket");
+    if how == Probe::Telling {
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true).expect("is set");
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false).expect("is set");
+    }
     let port = 10_000 + u16::try_from(number % 20_000).expect("a port");
     let address = std::net::SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, port, 0, 0);
     let _ = rustix::net::bind(&socket, &address);
