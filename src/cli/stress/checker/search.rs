@@ -121,8 +121,10 @@ impl Search {
                 self.created.insert(claim.nonce);
                 self.terms.insert(claim.nonce, part.until);
             }
+            // It has an answer that always fits, and may have no end: it is not waited for.
             Effect::OwnerEnds(process) => {
                 self.ended.insert(process);
+                return;
             }
             _ => {}
         }
@@ -132,7 +134,9 @@ impl Search {
     /// An operation ends at this moment: it must have had its instant. Where there are too many orders, the search
     /// is over.
     pub(super) fn end(&mut self, id: usize, at: Moment) -> Settled {
-        let part = self.open[&id];
+        let Some(&part) = self.open.get(&id) else {
+            return Settled::Legal;
+        };
         let mut seen: HashSet<Configuration> = HashSet::new();
         let mut left: Vec<Configuration> = Vec::new();
         let mut found = HashSet::new();
@@ -204,7 +208,6 @@ impl Search {
             let state = configuration.state;
             let fits = match part.effect {
                 Effect::Read(claim) => state == State::Held(claim),
-                Effect::OwnerEnds(_) => true,
                 Effect::Absent => state == State::Free,
                 Effect::Unlisted => state == State::Free || is_moving,
                 Effect::Not(nonce) => !matches!(state, State::Held(claim) if claim.nonce == nonce),

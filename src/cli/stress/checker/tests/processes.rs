@@ -2,6 +2,7 @@
 
 use super::super::super::action::Running;
 use super::super::super::seen::Process;
+use super::super::effect::Effect;
 use super::lasting::with_term;
 use super::*;
 
@@ -202,4 +203,21 @@ fn a_command_runs_on_its_project_s_port_which_stays() {
         assert_legal(vec![run(), found(2, 3, a)]);
         assert_legal(vec![run(), absent(2, 3, 0)]);
     }
+}
+
+#[test]
+fn an_owner_whose_end_nobody_sees_keeps_no_holder_busy() {
+    let mut search = search::Search::free();
+    search.start(0, Effect::OwnerEnds(OWNER).into());
+    assert!(search.is_quiet());
+    // So what came long before is not shown with a contradiction.
+    let a = claim(0, 0, 1);
+    let killed = Action::EndOwner {
+        owner: OWNER,
+        killed: true,
+    };
+    let mut history = vec![operation(0, Moment::NEVER.0, killed, None)];
+    history.extend((1..100).map(|at| absent(2 * at, 2 * at + 1, 0)));
+    history.extend([new(300, 301, a), absent(302, 303, 0), found(304, 305, a)]);
+    assert_eq!(assert_illegal(Kind::LostClaim, history), [300, 302]);
 }
