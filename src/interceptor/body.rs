@@ -12,6 +12,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::kept::InUse;
+use super::log::Asked;
 use super::metrics::Open;
 
 /// What goes back to a client: what the target sends, or words of our own.
@@ -82,6 +83,8 @@ pub(super) struct Through {
     moved: Moved,
     /// What ends it: the target's silence does, a client may take its time.
     silence: Option<Silence>,
+    /// Which request it answers: it is said if it breaks off.
+    asked: Option<Asked>,
     _open: Option<Open>,
     /// What it comes on.
     _line: Option<InUse>,
@@ -94,26 +97,42 @@ impl Through {
             body,
             moved,
             silence: None,
+            asked: None,
             _open: None,
             _line: None,
         }
     }
 
     /// An answer's body, which is open until it is dropped.
+    /// `moved` is its request's, which may still be on its way.
     pub(super) fn answer(
         body: Incoming,
+        moved: Moved,
         limit: Option<Duration>,
         open: Open,
-        line: Option<InUse>,
+        line: InUse,
     ) -> Through {
-        let moved = Moved::now();
+        moved.again();
         Through {
             body,
             silence: limit.map(|limit| Silence::new(moved.clone(), limit)),
             moved,
+            asked: None,
             _open: Some(open),
-            _line: line,
+            _line: Some(line),
         }
+    }
+
+    /// Tells this request if the answer breaks off.
+    pub(super) fn tell(&mut self, asked: Asked) {
+        self.asked = Some(asked);
+    }
+
+    fn broke_off(&mut self, error: io::Error) -> io::Error {
+        if let Some(asked) = self.asked.take() {
+            asked.warn(&format!("the target's answer broke off: {error}"));
+        }
+        error
     }
 }
 
@@ -128,12 +147,17 @@ impl Body for Through {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => {
                 self.moved.again();
-                Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
+                Poll::Ready(
+                    frame.map(|frame| {
+                        frame.map_err(|error| self.broke_off(io::Error::other(error)))
+                    }),
+                )
             }
             Poll::Pending => match &mut self.silence {
                 Some(silence) => {
                     ready!(silence.poll(context));
-                    Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+                    let error = self.broke_off(io::ErrorKind::TimedOut.into());
+                    Poll::Ready(Some(Err(error)))
                 }
                 None => Poll::Pending,
             },

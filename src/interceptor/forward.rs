@@ -1,6 +1,6 @@
 //! The way of a request: in, signed, on to the target, and its answer back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
@@ -15,13 +15,15 @@ use super::admission::{Admission, Refused};
 use super::answer::{Trouble, json, text_of};
 use super::body::{Answer, Moved, Through};
 use super::headers::{self, Hop};
-use super::log::Log;
+use super::log::{Asked, Log};
 use super::metrics::{CONTENT_TYPE, Metrics, Open};
-use super::text::escape;
 use super::upstream::{Begun, Upstream};
 
 /// Where this program answers for itself, besides `/health`: the target may have that as well.
 pub(super) const HEALTH: &str = "/.portclaim/health";
+
+/// The status of requests whose client did not wait for the answer. No answer has it; nginx counts them so as well.
+const GONE: u16 = 499;
 
 /// A proxy: everything that its requests share.
 pub(super) struct Proxy {
@@ -37,6 +39,27 @@ pub(super) struct Proxy {
     pub(super) log: Log,
     /// Says each of them, and not only those that failed.
     pub(super) logs_requests: bool,
+}
+
+/// A request that has no answer yet. Where it is dropped so, the client has gone away.
+struct Unanswered<'a> {
+    proxy: &'a Proxy,
+    asked: &'a Asked,
+    start: Instant,
+}
+
+impl Unanswered<'_> {
+    fn answered(self, status: u16) {
+        self.proxy
+            .answered(self.asked, status, self.start.elapsed());
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.proxy.answered(self.asked, GONE, self.start.elapsed());
+    }
 }
 
 /// What `/.portclaim/health` tells.
@@ -56,27 +79,35 @@ pub(super) struct Facts {
 impl Proxy {
     /// Answers a request, whatever comes of it.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
-        let start = Instant::now();
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        // The query may hold names and keys.
-        let what = || format!("{method} {}", escape(uri.path()));
-        let response = match self.serve(request).await {
+        let asked = Asked::new(&request, &self.log);
+        let unanswered = Unanswered {
+            proxy: self,
+            asked: &asked,
+            start: Instant::now(),
+        };
+        let mut response = match self.serve(request).await {
             Ok(response) => response,
             Err(trouble) => {
                 if trouble.status.is_server_error() {
-                    let message = escape(&trouble.message);
-                    self.log.warning(format!("{}: {message}", what()));
+                    asked.warn(&trouble.message);
                 }
                 trouble.answer()
             }
         };
-        let (status, took) = (response.status().as_u16(), start.elapsed());
+        unanswered.answered(response.status().as_u16());
+        if let Either::Left(body) = response.body_mut() {
+            body.tell(asked);
+        }
+        response
+    }
+
+    /// Counts an answer, and says it where that is wanted.
+    fn answered(&self, asked: &Asked, status: u16, took: Duration) {
         self.metrics.answered(status, took);
         if self.logs_requests {
             let took = took.as_secs_f64() * 1000.0;
-            self.log.plain(format!("{} {status} {took:.1} ms", what()));
+            self.log.plain(format!("{asked} {status} {took:.1} ms"));
         }
-        response
     }
 
     async fn serve(&self, request: Request<Incoming>) -> Result<Response<Answer>, Trouble> {
@@ -123,6 +154,9 @@ impl Proxy {
 
     async fn pass_on(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Trouble> {
         let hop = Hop::take(request.headers_mut());
+        if hop.is_coded {
+            return Err(coded(StatusCode::NOT_IMPLEMENTED, "request"));
+        }
         let is_upgrade = hop.protocol.is_some();
         let client = is_upgrade.then(|| on(&mut request));
         let (mut parts, body) = request.into_parts();
@@ -144,8 +178,8 @@ impl Proxy {
         }
         let moved = Moved::now();
         let request = Request::from_parts(parts, Through::request(body, moved.clone()));
-        let begun = self.upstream.send(request, moved, is_upgrade).await?;
-        self.pass_back(begun, client)
+        let answer = self.upstream.send(request, moved.clone(), is_upgrade);
+        self.pass_back(answer.await?, moved, client)
     }
 
     /// Makes the headers of a request those of the request to the target.
@@ -170,14 +204,18 @@ impl Proxy {
     fn pass_back(
         &self,
         (mut response, line): Begun,
+        moved: Moved,
         client: Option<OnUpgrade>,
     ) -> Result<Response<Answer>, Trouble> {
         let open = self.metrics.open();
         *response.version_mut() = Version::HTTP_11;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            Hop::take(response.headers_mut());
+            if Hop::take(response.headers_mut()).is_coded {
+                return Err(coded(StatusCode::BAD_GATEWAY, "target's answer"));
+            }
             let limit = self.upstream.silence();
-            return Ok(response.map(|body| Either::Left(Through::answer(body, limit, open, line))));
+            let through = |body| Through::answer(body, moved, limit, open, line);
+            return Ok(response.map(|body| Either::Left(through(body))));
         }
         let protocol = response.headers().get(UPGRADE).cloned();
         let (Some(client), Some(protocol)) = (client, protocol) else {
@@ -205,6 +243,11 @@ async fn tunnel(client: OnUpgrade, target: OnUpgrade, _open: Open) {
 
 fn is_own(path: &str) -> bool {
     path == "/health" || path.starts_with("/.portclaim/")
+}
+
+fn coded(status: StatusCode, whose: &str) -> Trouble {
+    let message = format!("the {whose} comes in another transfer coding than chunked");
+    Trouble::new(status, "transfer_coding", message)
 }
 
 fn refuse(refused: &Refused) -> Trouble {

@@ -45,6 +45,8 @@ pub(super) struct Hop {
     pub(super) protocol: Option<HeaderValue>,
     /// Whether the reader takes fields behind the body.
     pub(super) takes_trailers: bool,
+    /// Whether the body is coded for the way in some other way than in chunks, and would not be the same without that.
+    pub(super) is_coded: bool,
 }
 
 impl Hop {
@@ -63,6 +65,8 @@ impl Hop {
             tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
         if headers.contains_key(TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
+            hop.is_coded = tokens(headers, &TRANSFER_ENCODING)
+                .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("chunked"));
         }
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
@@ -162,7 +166,8 @@ mod tests {
             ("set-cookie", "b"),
         ]);
         let hop = Hop::take(&mut headers);
-        assert!(hop.protocol.is_none() && hop.takes_trailers);
+        assert!(hop.protocol.is_none() && hop.takes_trailers && !hop.is_coded);
+        assert!(Hop::take(&mut map(&[("transfer-encoding", "gzip, chunked")])).is_coded);
         let mut left: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         left.sort_unstable();
         assert_eq!(

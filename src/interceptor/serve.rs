@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use portclaim::{Notice, Registry};
@@ -200,6 +201,8 @@ async fn serve(
         logs_requests: args.log,
     });
     let open = accept_until(&mut signals, listeners, &proxy).await;
+    // Another one may take the port, while this one ends what it has begun.
+    drop(held);
     // Each connection ends after the answer under way, and a second signal ends what still runs.
     let _ = open.send(());
     let mut drained = pin!(timeout(args.drain_timeout, open.closed()));
@@ -211,7 +214,8 @@ async fn serve(
     Ok(())
 }
 
-/// Takes connections until a signal comes. Those that are open end by what it returns, which is closed when they have.
+/// Takes connections until a signal comes; then nobody listens any more. Those that are open end by what it returns, which is
+/// closed when they have.
 async fn accept_until(
     signals: &mut Signals,
     listeners: Vec<TcpListener>,
@@ -220,15 +224,16 @@ async fn accept_until(
     let open = watch::Sender::new(());
     let server = server();
     let (sender, mut streams) = mpsc::channel(64);
+    let mut accepting = JoinSet::new();
     for listener in listeners {
-        tokio::spawn(accept(listener, sender.clone()));
+        accepting.spawn(accept(listener, sender.clone()));
     }
     loop {
         let stream = tokio::select! {
             stream = streams.recv() => stream,
-            () = signals.next() => return open,
+            () = signals.next() => break,
         };
-        let Some(stream) = stream else { return open };
+        let Some(stream) = stream else { break };
         tokio::spawn(answer_all(
             server.clone(),
             stream,
@@ -236,6 +241,8 @@ async fn accept_until(
             open.subscribe(),
         ));
     }
+    accepting.shutdown().await;
+    open
 }
 
 /// Answers what comes on a connection, until it ends or is told to.

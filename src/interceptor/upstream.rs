@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{EXPECT, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use tokio::time::timeout;
 use tower::timeout::error::Elapsed;
 
 use super::answer::Trouble;
@@ -18,8 +20,11 @@ use super::dial::{Cause, Dial};
 use super::kept::{InUse, Kept, Line};
 use super::target_url::TargetUrl;
 
-/// An answer whose body is still to come, and the connection that it comes on, where that is its alone.
-pub(super) type Begun = (Response<Incoming>, Option<InUse>);
+/// An answer whose body is still to come, and what it comes on.
+pub(super) type Begun = (Response<Incoming>, InUse);
+
+/// How long a client may take to send the rest of a body that nobody will read.
+const REST: Duration = Duration::from_secs(2);
 
 /// A target, and the connections to it.
 pub(super) struct Upstream {
@@ -100,25 +105,27 @@ impl Upstream {
             let is_new = kept.is_none();
             let line = match kept {
                 Some(line) => line,
-                None => self
-                    .dial
-                    .open(&self.kept, is_upgrade)
-                    .await
-                    .map_err(Failed::Unreached)?,
+                None => match self.dial.open(&self.kept, is_upgrade).await {
+                    Ok(line) => line,
+                    Err(cause) => {
+                        read_rest(request).await;
+                        return Err(Failed::Unreached(cause));
+                    }
+                },
             };
             let sent = match line {
                 Line::Http1(mut line) => {
                     request.headers_mut().insert(HOST, self.host.clone());
                     let sent = line.try_send_request(request).await;
-                    sent.map(|answer| (answer, Some(InUse::new(line, &self.kept))))
+                    sent.map(|answer| (answer, InUse::alone(line, &self.kept)))
                 }
-                Line::Http2(mut line) => {
+                Line::Http2(mut line, stream) => {
                     // The address says it.
                     request.headers_mut().remove(HOST);
                     *request.uri_mut() = self.target.absolute(&path);
                     line.try_send_request(request)
                         .await
-                        .map(|answer| (answer, None))
+                        .map(|answer| (answer, InUse::one_of_many(stream)))
                 }
             };
             let mut error = match sent {
@@ -160,4 +167,16 @@ impl Upstream {
         let message = format!("the target {target} broke off: {cause}");
         Trouble::new(StatusCode::BAD_GATEWAY, "upstream_failed", message)
     }
+}
+
+/// Reads what a client is still sending. Many read no answer before they have sent all, and would find the connection broken off.
+async fn read_rest(request: Request<Through>) {
+    // Who waits to be told to send need not.
+    if request.headers().contains_key(EXPECT) {
+        return;
+    }
+    let mut body = request.into_body();
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    // What is not sent by then is broken off.
+    let _ = timeout(REST, read).await;
 }

@@ -366,6 +366,42 @@ fn requests_under_way_come_to_their_end() {
 }
 
 #[test]
+fn the_next_one_serves_while_the_last_one_ends() {
+    let test = Test::new();
+    let upstream = Upstream::start(|request, stream| {
+        let _ = stream.write_all(match request.start.contains("endless") {
+            true => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            false => b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext",
+        });
+    });
+    for more in [&[][..], &[("INTERCEPTOR_PORT", test.port(5).to_string())]] {
+        let start = || {
+            let mut call =
+                call(&test, "shop", &upstream.url("")).with_args(["--drain-timeout", "20s"]);
+            for (name, value) in more {
+                call = call.env(name, value);
+            }
+            Proxy::of(call)
+        };
+        test.mkdir("shop");
+        let mut first = start();
+        let mut client = first.connect();
+        client.write("GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.head();
+        first.signal(Signal::TERM);
+        let next = start();
+        assert_eq!(
+            (next.port, next.get("/").text()),
+            (first.port, "next".into())
+        );
+        // The second signal ends what still runs.
+        first.signal(Signal::TERM);
+        first.wait();
+        next.end();
+    }
+}
+
+#[test]
 fn a_stream_that_does_not_end_is_ended() {
     let test = Test::new();
     let upstream = Upstream::says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");

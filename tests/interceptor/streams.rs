@@ -1,15 +1,15 @@
 //! Streams: chunk by chunk as they come, until either side breaks off or falls silent.
 
-use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::io::{BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::Test;
-use crate::message::chunk;
-use crate::proxy::Proxy;
+use crate::message::{Message, chunk};
+use crate::proxy::{Proxy, call};
 use crate::upstream::{LONG, Upstream};
 
 const HEAD: &[u8] =
@@ -113,7 +113,7 @@ fn a_client_that_breaks_off_before_the_answer_is_seen_too() {
         let read = stream.read(&mut [0]);
         let _ = sender.lock().expect("nobody failed").send(read.ok());
     });
-    let proxy = Proxy::start(&test, "shop", &upstream, &[]);
+    let proxy = Proxy::start(&test, "shop", &upstream, &["--log"]);
     let mut client = proxy.connect();
     client.write(ASK);
     // It has arrived when the target can be asked.
@@ -122,6 +122,11 @@ fn a_client_that_breaks_off_before_the_answer_is_seen_too() {
     client.abort();
     let ended = ended.recv_timeout(LONG).expect("the target sees it");
     assert!(matches!(ended, None | Some(0)), "{ended:?}");
+    let metrics = proxy.get("/.portclaim/metrics");
+    let metrics = metrics.text();
+    assert!(metrics.contains("{status=\"499\"} 1\n"), "{metrics}");
+    let said = proxy.end();
+    assert!(said.contains("\nPOST /v1/responses 499 "), "{said}");
 }
 
 #[test]
@@ -141,6 +146,9 @@ fn a_target_that_breaks_off_is_seen_by_the_client() {
         chunk(&mut client.reader).is_err(),
         "no end that looks like one"
     );
+    let said = proxy.end();
+    let warning = "warning: POST /v1/responses: the target's answer broke off: ";
+    assert!(said.contains(warning), "{said}");
 }
 
 #[test]
@@ -192,6 +200,38 @@ fn an_upload_is_no_silence() {
     }
     assert_eq!(client.answer().status(), 200);
     assert_eq!(upstream.request().text(), "xxxxxxxx");
+}
+
+#[test]
+fn an_upload_is_no_silence_when_the_answer_has_begun() {
+    let test = Test::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}", listener.local_addr().expect("it has one"));
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut reader = BufReader::new(stream.try_clone().expect("it can be shared"));
+        let head = Message::head(&mut reader).expect("a head");
+        stream.write_all(HEAD).expect("it is read");
+        let mut message = head.expect("a request");
+        message.read_body(&mut reader).expect("all of it");
+        stream
+            .write_all(event(&message.text()).as_bytes())
+            .expect("it is read");
+        stream.write_all(b"0\r\n\r\n").expect("it is read");
+    });
+    test.mkdir("shop");
+    let proxy = Proxy::of(call(&test, "shop", &url).with_args(["--idle-timeout", "1s"]));
+    let mut client = proxy.connect();
+    client.write("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n");
+    client.write("x");
+    assert_eq!(client.head().status(), 200);
+    for _ in 1..8 {
+        thread::sleep(Duration::from_millis(250));
+        client.write("x");
+    }
+    let event = chunk(&mut client.reader).expect("a chunk");
+    assert_eq!(event.as_deref(), Some(&b"data: xxxxxxxx\n\n"[..]));
+    server.join().expect("it is done");
 }
 
 #[test]

@@ -35,6 +35,43 @@ fn a_target_that_is_down_is_a_bad_gateway() {
 }
 
 #[test]
+fn who_sends_all_of_a_large_body_before_it_reads_is_told_why() {
+    let test = Test::new();
+    test.mkdir("shop");
+    let proxy = Proxy::of(call(&test, "shop", &format!("http://{}", nowhere())));
+    const LENGTH: usize = 8 << 20;
+    let mut client = proxy.connect();
+    client.write(format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {LENGTH}\r\n\r\n"
+    ));
+    client.write(vec![b'x'; LENGTH]);
+    assert_eq!(client.answer().status(), 502);
+    // Who asks whether to send it is told before.
+    let mut client = proxy.connect();
+    client.write(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+    );
+    assert_eq!(client.answer().status(), 502);
+}
+
+#[test]
+fn a_body_that_is_coded_for_the_way_is_not_passed_on_as_another_one() {
+    let test = Test::new();
+    let upstream = Upstream::says(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    );
+    let proxy = Proxy::start(&test, "shop", &upstream, &[]);
+    let answer = proxy.get("/");
+    assert_eq!(
+        (answer.status(), upstream.request().start),
+        (502, "GET / HTTP/1.1".into())
+    );
+    let request = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    assert_eq!(proxy.send(request).status(), 501);
+    upstream.assert_quiet();
+}
+
+#[test]
 fn a_name_that_leads_nowhere_is_a_bad_gateway() {
     let test = Test::new();
     test.mkdir("shop");
