@@ -68,7 +68,7 @@ impl<'a> RangePicker<'a> {
 
     /// Returns whether this port is one that is tried.
     pub(crate) fn tries(&self, port: Port) -> bool {
-        self.range.contains(port)
+        self.range.contains(port) && !self.excluded.contains(port) && !self.spared.contains(port)
     }
 
     /// Returns how the range's ports are accounted for, once it is exhausted.

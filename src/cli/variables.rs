@@ -1,6 +1,6 @@
 //! How the ports of services are called in an environment.
 
-use portclaim::{Port, ProjectPath, Record};
+use portclaim::{BLOCK_MAX, Port, ProjectPath, Record};
 
 use super::report::Failure;
 
@@ -70,13 +70,18 @@ pub(super) fn variables(
                 "give one of them another name: portclaim remove --service, and allocate --service",
             ));
         }
-        let is_further = |record: &&Record| {
-            let service = record.holder().service();
-            service
-                .split_once(MEMBER)
-                .is_some_and(|(first, _)| first == own)
+        // Those that lie behind it without a gap: what is behind one may be another project's.
+        let is_member = |number: u16| {
+            let port = record.port().get().checked_add(number);
+            let service = format!("{own}{MEMBER}{number}");
+            let is_it = |other: &Record| {
+                Some(other.port().get()) == port && other.holder().service() == service
+            };
+            records.iter().any(is_it)
         };
-        let further = records.iter().filter(is_further).count();
+        let further = (1..BLOCK_MAX)
+            .take_while(|&number| is_member(number))
+            .count();
         if further > 0 {
             variables.push(Variable {
                 name: format!("{name}_COUNT"),

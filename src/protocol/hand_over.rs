@@ -15,10 +15,12 @@
 //! A process that is stopped here keeps the two holders from being changed, and nobody else.
 
 use std::io;
+use std::time::SystemTime;
 
 use crate::error::{Error, Op, Result};
 use crate::fs::Dir;
 use crate::record::{LEN_MAX, Nonce, Record, claim_name};
+use crate::term::Term;
 
 use super::claim::{Published, publish};
 use super::lookup::carries;
@@ -199,8 +201,15 @@ impl<'a, D: Dir> Files<'a, D> {
         };
         let new = to(old, store.nonce()?);
         let [for_claim, for_commit] = STAGED;
-        let claim = Staged::new(store, for_claim, &new)?;
-        let commit = match Staged::new(store, for_commit, &new) {
+        let date = match old.term() {
+            Term::Ttl(_) => {
+                let (dir, name) = (&store.ports, claim_name(old.port()));
+                dir.written(&name).at(Op::Inspect, dir, &name)?
+            }
+            _ => None,
+        };
+        let claim = Staged::new(store, for_claim, &new, date)?;
+        let commit = match Staged::new(store, for_commit, &new, None) {
             Ok(commit) => commit,
             Err(error) => {
                 claim.discard();
@@ -270,7 +279,12 @@ struct Staged<'a, D: Dir> {
 }
 
 impl<'a, D: Dir> Staged<'a, D> {
-    fn new(store: &'a Store<D>, prefix: &str, record: &Record) -> Result<Staged<'a, D>> {
+    fn new(
+        store: &'a Store<D>,
+        prefix: &str,
+        record: &Record,
+        date: Option<SystemTime>,
+    ) -> Result<Staged<'a, D>> {
         let dir = &store.staging;
         for round in 0..SWEPT_RETRIES_MAX {
             let name = format!("{prefix}{}", store.nonce()?);
@@ -284,7 +298,7 @@ impl<'a, D: Dir> Staged<'a, D> {
                 continue;
             }
             let staged = Staged { name, locked };
-            if let Err(error) = staged.fill(store, record) {
+            if let Err(error) = staged.fill(store, record, date) {
                 staged.discard();
                 return Err(error);
             }
@@ -293,13 +307,19 @@ impl<'a, D: Dir> Staged<'a, D> {
         Err(Error::contended(dir.path()))
     }
 
-    fn fill(&self, store: &Store<D>, record: &Record) -> Result<()> {
+    /// Writes the record. Where the file would be older than this date, it has that: a time that was made longer stays so.
+    fn fill(&self, store: &Store<D>, record: &Record, date: Option<SystemTime>) -> Result<()> {
         let (dir, name, file) = (&store.staging, &self.name, &self.locked.file);
         if store.is_durable() {
             // A umask can make it look sealed.
             dir.unseal(file).at(Op::Permit, dir, name)?;
         }
         dir.write(file, &record.encode()).at(Op::Write, dir, name)?;
+        if let Some(date) = date
+            && dir.written(name).at(Op::Inspect, dir, name)? < Some(date)
+        {
+            dir.touch(file, date).at(Op::Write, dir, name)?;
+        }
         if store.is_durable() {
             // Before it has its name.
             dir.sync_file(file).at(Op::Sync, dir, name)?;

@@ -105,9 +105,17 @@ pub(crate) fn release_ended<D: Dir>(
     let mark = Mark::changed(store, record.port())?;
     let is_meant = |bytes: &[u8]| Ok(carries(bytes, record.nonce()) && has_ended()?);
     let taken = withdraw(dir, &name, LEN_MAX, &Aside::Nowhere, is_meant);
-    if !matches!(taken, Ok(Withdrawal::Done)) {
-        mark.finish();
-        return taken;
+    match taken {
+        Ok(Withdrawal::Done) => {}
+        Ok(_) => {
+            mark.discard();
+            return taken;
+        }
+        // It may have been done all the same.
+        Err(_) => {
+            mark.finish();
+            return taken;
+        }
     }
     // The port is free; what is left dangles, and anybody may take it away.
     let commit = withdraw_dangling(store, record);

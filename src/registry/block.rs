@@ -1,7 +1,6 @@
 //! Blocks: ports in a row, one claim for each, under one name.
 
-use super::search::{drafts, look_all, wanted};
-use super::terms::reclaim_all;
+use super::search::{Cleared, clear_all, drafts, look_all, wanted};
 use super::{Registry, Request};
 use crate::claim::Claim;
 use crate::error::{Error, ErrorKind, Result};
@@ -11,7 +10,7 @@ use crate::migrate::Adopted;
 use crate::place::Place;
 use crate::port::{BLOCK_MAX, Port, PortRange};
 use crate::project::Holder;
-use crate::protocol::{Lookup, ROUNDS_MAX, acquire_set, held, sweep};
+use crate::protocol::{Lookup, ROUNDS_MAX, acquire_set, held, pause};
 use crate::record::{Nonce, Record};
 
 impl Registry {
@@ -61,13 +60,20 @@ impl Registry {
         for _ in 0..ROUNDS_MAX {
             let seen = look_all(place, &members)?;
             let first = match start(&seen) {
-                Some(first) => Some(first?),
+                Some((first, held)) => {
+                    let first =
+                        first.ok_or_else(|| Error::taken(held.port(), Some(held.clone())))?;
+                    if let Some(wanted) = request.port.filter(|&wanted| wanted != first) {
+                        return Err(Error::has_another(wanted, held));
+                    }
+                    Some(first)
+                }
                 None => request.port,
             };
             if let Some(first) = first {
                 let requests = in_a_row(&members, first, IsProbed::AllButFirst)?;
                 self.check_growth(request, first, &requests, &seen)?;
-                return self.claim_all_beside(&requests, made);
+                return self.claim_and_extend(&requests, made);
             }
             let file = self.adopt(place)?;
             let rewrite = file.rewrite;
@@ -75,7 +81,9 @@ impl Registry {
             drop(file);
             self.changed(place, rewrite);
             match block {
-                Ok(block) => return Ok(block),
+                Ok(block) if block.iter().all(Claim::is_new) => return Ok(block),
+                // Another process of the holder was first: its terms may be others.
+                Ok(_) => {}
                 // Another process of the holder chose where the block lies.
                 Err(error) if error.kind() == ErrorKind::HasAnother => {}
                 Err(error) => return Err(error),
@@ -128,13 +136,13 @@ impl Registry {
         let Some(place) = self.place_with_file()? else {
             return Ok(Vec::new());
         };
-        let mut count = 1;
-        while count < BLOCK_MAX && held(&place.store, &holder.member(count))?.is_some() {
-            count += 1;
-        }
         let mut released = Vec::new();
-        for number in (0..count).rev() {
-            released.extend(self.release_holder(&holder.member(number))?);
+        // One in the middle may have gone by itself: all are looked for.
+        for number in (0..BLOCK_MAX).rev() {
+            let member = holder.member(number);
+            if number == 0 || held(&place.store, &member)?.is_some() {
+                released.extend(self.release_holder(&member)?);
+            }
         }
         released.reverse();
         Ok(released)
@@ -155,8 +163,8 @@ impl Registry {
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let last = place.turn().last();
         let from = next_available(last, file.next_available(), range);
-        // Twice: what killed processes left is swept in between.
-        for is_swept in [false, true] {
+        let is_wanted = |port: Port| range.contains(port) && !excluded.contains(port);
+        for round in 0..=ROUNDS_MAX {
             let mut taken = present(&place.store.ports)?;
             taken.extend(file.spared().iter().chain(excluded.iter()));
             for first in range.cycle_from(from) {
@@ -181,23 +189,25 @@ impl Registry {
                     }
                 }
             }
-            if !is_swept {
-                sweep(&place.store, || place.quarantine())?;
-                reclaim_all(place, |_| false)?;
+            match clear_all(place, is_wanted, |by| !is_wanted(by.port()))? {
+                Cleared::Freed => {}
+                Cleared::Moving => pause(round),
+                Cleared::None => break,
             }
         }
         Err(Error::no_row(range.first(), members.len()))
     }
 }
 
-/// Returns the first port of a block of which some members are held; `None` where none is.
-fn start(seen: &[Lookup]) -> Option<Result<Port>> {
+/// Returns the first port of a block of which some members are held, if there is such a port, and the first of these
+/// members; `None` where none is.
+fn start(seen: &[Lookup]) -> Option<(Option<Port>, Record)> {
     let (number, record) = seen.iter().zip(0..).find_map(|(seen, number)| match seen {
         Lookup::Held(record, _) => Some((number, record)),
         _ => None,
     })?;
     let first = record.port().get().checked_sub(number).and_then(Port::new);
-    Some(first.ok_or_else(|| Error::taken(record.port(), Some(record.clone()))))
+    Some((first, record.clone()))
 }
 
 /// Which ports of a block must not be in use.

@@ -77,22 +77,10 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn claim_all(&self, requests: &[Request]) -> Result<Vec<Claim>> {
-        self.claim_all_beside(requests, &mut Vec::new())
+        self.claim_and_extend(requests, &mut Vec::new())
     }
 
-    /// The same; what the call has `made` before is new as well.
-    pub(super) fn claim_all_beside(
-        &self,
-        requests: &[Request],
-        made: &mut Vec<Nonce>,
-    ) -> Result<Vec<Claim>> {
-        if requests.iter().all(|request| request.term.is_kept()) {
-            return self.claim_as_it_is(requests, made);
-        }
-        self.claim_and_extend(requests, made)
-    }
-
-    /// The same without looking at the terms of what is held.
+    /// The same without looking at the terms of what is held. What the call has `made` before is new as well.
     pub(super) fn claim_as_it_is(
         &self,
         requests: &[Request],

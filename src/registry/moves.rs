@@ -32,7 +32,7 @@ impl Registry {
     /// # Races
     ///
     /// A port that `old` is given during the call may stay with it. A listing of all ports beside it may
-    /// miss one that is moving. The time of a claim that was given for a time begins anew.
+    /// miss one that is moving. The time of a claim that was given for a time begins anew, unless it was renewed for longer.
     ///
     /// # Examples
     ///

@@ -59,8 +59,8 @@ pub struct Overview {
 pub struct Summary {
     /// The range that new ports come from.
     pub range: PortRange,
-    /// Ports that are held for good, in the range or outside. Leases do not count, and neither do
-    /// claims that cannot be read.
+    /// Ports that are held for good, for a time or by a process, in the range or outside. Leases do not count, and neither
+    /// do claims that cannot be read.
     pub allocated: u32,
     /// Ports, in the range or outside, whose claims cannot be read, for they are damaged or another user's:
     /// [`Overview::unreadable`] tells why. Who holds them is not known; they are not available.

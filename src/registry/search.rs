@@ -22,8 +22,8 @@ use crate::repository::Repository;
 /// given time to settle.
 const EXHAUSTED_ROUNDS_MAX: u32 = ROUNDS_MAX + 1;
 
-/// How often a port is tried again whose claim was nobody's when it was looked at: it was released
-/// this moment, or cannot be read and stays.
+/// How often a port is tried again whose claim was nobody's, or the holder's, when it was looked at: it was released or
+/// claimed this moment, or cannot be read and stays.
 const LOOKS_MAX: u32 = 3;
 
 /// Picks a port that is wanted; where it is probed, only if it is free.
@@ -167,21 +167,11 @@ pub(super) fn search<'a, T>(
                 }
             }
             Found::Exhausted(Pick::Range(picker)) => {
-                let swept = sweep(&place.store, || place.quarantine())?;
                 // What the holders themselves have, they keep: each is asked for.
                 let is_spared = |by: &Record| is_ours(by) || !picker.tries(by.port());
-                let reclaimed = if swept.freed.is_empty() {
-                    reclaim_all(place, is_spared)?
-                } else {
-                    Reclaimed::Gone
-                };
-                let is_freed = reclaimed == Reclaimed::Gone;
-                // Claims that are being made may be given up yet, and one may be this
-                // holder's: rivals for one project's port each hold one for a moment. Those that
-                // are being taken away are free in a moment.
-                let is_moving = (reclaimed == Reclaimed::Busy
-                    || swept.busy.iter().any(|&port| picker.tries(port)))
-                    && round < ROUNDS_MAX;
+                let cleared = clear_all(place, |port| picker.tries(port), is_spared)?;
+                let is_freed = cleared == Cleared::Freed;
+                let is_moving = cleared == Cleared::Moving && round < ROUNDS_MAX;
                 if round > 0 && !is_freed && !is_moving {
                     return Err(Error::exhausted(picker.exhaustion()));
                 }
@@ -192,8 +182,39 @@ pub(super) fn search<'a, T>(
         }
     }
     Err(match only {
-        Some(port) => Error::taken(port, None),
+        Some(port) => Error::taken(port, committed(&place.store, port)?),
         None => Error::contended(place.store.ports.path()),
+    })
+}
+
+/// What became of the claims of ports that are wanted and that nobody may hold any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cleared {
+    /// They are held.
+    None,
+    /// Some are being made, and may be given up yet, and one may be the holder's own: rivals for one project's
+    /// port each hold one for a moment. Or they are being taken away, and are free in a moment.
+    Moving,
+    /// One at least is gone.
+    Freed,
+}
+
+/// Sweeps what killed processes left; where that frees nothing, takes away what has ended and is not spared.
+pub(super) fn clear_all(
+    place: &Place,
+    is_wanted: impl Fn(Port) -> bool,
+    is_spared: impl Fn(&Record) -> bool,
+) -> Result<Cleared> {
+    let swept = sweep(&place.store, || place.quarantine())?;
+    if swept.freed.iter().any(|&port| is_wanted(port)) {
+        return Ok(Cleared::Freed);
+    }
+    let is_busy = swept.busy.iter().any(|&port| is_wanted(port));
+    Ok(match reclaim_all(place, is_spared)? {
+        Reclaimed::Gone => Cleared::Freed,
+        Reclaimed::Busy => Cleared::Moving,
+        Reclaimed::Kept if is_busy => Cleared::Moving,
+        Reclaimed::Kept => Cleared::None,
     })
 }
 
@@ -257,15 +278,20 @@ fn clear(
             }
         }
         Swept::Kept => match committed(&place.store, port)? {
-            // Another process of the holder was first.
-            Some(by) if is_ours(&by) => {}
+            // Another process of the holder was first, or it is another one's that is asked for at the same time.
+            Some(by) if is_ours(&by) => {
+                *looks += 1;
+                return Ok(*looks <= LOOKS_MAX);
+            }
             Some(by) => match reclaim(place, &by)? {
                 Reclaimed::Kept => return Err(Error::taken(port, Some(by))),
                 Reclaimed::Busy => pause(round),
                 Reclaimed::Gone => {}
             },
-            None if *looks == LOOKS_MAX => return Ok(false),
-            None => *looks += 1,
+            None => {
+                *looks += 1;
+                return Ok(*looks <= LOOKS_MAX);
+            }
         },
     }
     Ok(true)

@@ -1,6 +1,7 @@
 //! Claims that hold for a time, or as long as a process lives: when they are over by the clock, and
 //! who takes them away then.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use super::{Registry, Request};
@@ -10,7 +11,7 @@ use crate::fs::Dir;
 use crate::index::present;
 use crate::net::is_free;
 use crate::place::Place;
-use crate::protocol::{ROUNDS_MAX, Withdrawal, committed, expires, release_ended, renew};
+use crate::protocol::{ROUNDS_MAX, Withdrawal, committed, expires, pause, release_ended, renew};
 use crate::record::{Nonce, Record};
 use crate::term::Term;
 
@@ -24,10 +25,14 @@ impl Registry {
     ///
     /// [`Request::for_time`](crate::Request::for_time) has an example.
     pub fn expires(&self, record: &Record) -> Result<Option<SystemTime>> {
-        match self.place()? {
-            Some(place) => expires(&place.store, record),
-            None => Ok(None),
-        }
+        let Some(place) = self.place()? else {
+            return Ok(None);
+        };
+        let expires = expires(&place.store, record)?;
+        // What has its port now may be another claim, whose date that was.
+        let there = committed(&place.store, record.port())?;
+        let is_it = there.is_some_and(|there| there.nonce() == record.nonce());
+        Ok(expires.filter(|_| is_it))
     }
 
     /// Gives a claim that was given for a time so long from now on, in whole seconds, and returns
@@ -69,42 +74,73 @@ impl Registry {
 }
 
 impl Registry {
-    /// Claims, and begins the terms of what is held anew.
+    /// Gives holders their ports, and begins the terms of what is held anew. What is held on terms that are over
+    /// is nobody's, and is claimed as the request says.
     pub(super) fn claim_and_extend(
         &self,
         requests: &[Request],
         made: &mut Vec<Nonce>,
     ) -> Result<Vec<Claim>> {
-        let mut requests = requests.to_vec();
-        for _ in 0..ROUNDS_MAX {
+        let mut requests = Cow::Borrowed(requests);
+        for round in 0..ROUNDS_MAX {
             let claims = self.claim_as_it_is(&requests, made)?;
-            let mut are_extended = true;
-            for (request, claim) in requests.iter_mut().zip(&claims) {
-                if !claim.is_new() && !self.extend(request, claim.record())? {
-                    request.preferred = Some(claim.port());
-                    are_extended = false;
+            let mut is_again = false;
+            for (at, claim) in claims.iter().enumerate() {
+                let extended = if claim.is_new() {
+                    Extended::Holds
+                } else {
+                    self.extend(&requests[at], claim.record())?
+                };
+                if extended == Extended::Holds {
+                    continue;
+                }
+                is_again = true;
+                requests.to_mut()[at].preferred = Some(claim.port());
+                if extended == Extended::Busy {
+                    pause(round);
                 }
             }
-            if are_extended {
+            if !is_again {
                 return Ok(claims);
             }
         }
         Err(Error::contended(self.root()))
     }
 
-    /// Begins the term of a claim anew; `false` where it is gone. A claim that was given for good,
-    /// or that another process owns and lives, is as it was.
-    fn extend(&self, request: &Request, record: &Record) -> Result<bool> {
+    /// Begins the term of a claim anew. One that was given for good, or on terms that are not over, is as it was.
+    fn extend(&self, request: &Request, record: &Record) -> Result<Extended> {
         match (&request.term, record.term(), self.place()?) {
-            (Term::Ttl(time), Term::Ttl(_), _) => self.renew(record, Duration::from_secs(*time)),
-            (Term::Owner(new), Term::Owner(old), Some(place)) if new != old && old.is_dead() => {
-                // A record never changes: the new owner's is another one, of the same port.
-                release_ended(&place.store, record, || Ok(old.is_dead()))?;
-                Ok(false)
+            (_, Term::Kept, _) | (_, _, None) => Ok(Extended::Holds),
+            (Term::Ttl(time), Term::Ttl(_), _) => {
+                let is_renewed = self.renew(record, Duration::from_secs(*time))?;
+                Ok(if is_renewed {
+                    Extended::Holds
+                } else {
+                    Extended::Gone
+                })
             }
-            _ => Ok(true),
+            // A record never changes: what is asked for now is another one, of the same port.
+            (_, _, Some(place)) if is_over(place, record)? => {
+                let taken = release_ended(&place.store, record, || is_over(place, record))?;
+                Ok(match taken {
+                    Withdrawal::Busy => Extended::Busy,
+                    _ => Extended::Gone,
+                })
+            }
+            _ => Ok(Extended::Holds),
         }
     }
+}
+
+/// What became of a claim whose holder asks for it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extended {
+    /// It holds.
+    Holds,
+    /// It is over, or was taken away: it is to be claimed again.
+    Gone,
+    /// The same, and another process is about to take it away.
+    Busy,
 }
 
 /// Returns when so much time from now on is over, in whole seconds.
@@ -125,15 +161,23 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Returns whether nothing holds the claim any more. A port that a program uses is held.
-fn has_ended(place: &Place, record: &Record) -> Result<bool> {
-    let is_over = match record.term() {
+/// Returns whether the terms are over that the claim was given on. Where there are no locks, that is never known:
+/// somebody may be renewing it, and processes of other machines cannot be judged.
+fn is_over(place: &Place, record: &Record) -> Result<bool> {
+    if !place.store.ports.has_locks() {
+        return Ok(false);
+    }
+    Ok(match record.term() {
         Term::Kept | Term::Lease => false,
         Term::Ttl(_) => expires(&place.store, record)?.is_some_and(|end| end <= now()),
         // An owner that lives must not lose its claim: `portclaim stress` must find it (.ci/run).
         Term::Owner(owner) => owner.is_dead() || cfg!(portclaim_mutant = "owner_ignored"),
-    };
-    Ok(is_over && is_free(record.port())?)
+    })
+}
+
+/// Returns whether nothing holds the claim any more. A port that a program uses is held.
+fn has_ended(place: &Place, record: &Record) -> Result<bool> {
+    Ok(is_over(place, record)? && is_free(record.port())?)
 }
 
 /// What became of claims whose terms may have ended.
@@ -147,10 +191,9 @@ pub(super) enum Reclaimed {
     Gone,
 }
 
-/// Takes a claim away whose term has ended. Not where there are no
-/// locks: somebody may be renewing it, and processes of other machines cannot be judged.
+/// Takes a claim away whose term has ended.
 pub(super) fn reclaim(place: &Place, record: &Record) -> Result<Reclaimed> {
-    if !place.store.ports.has_locks() || !has_ended(place, record)? {
+    if !has_ended(place, record)? {
         return Ok(Reclaimed::Kept);
     }
     let taken = release_ended(&place.store, record, || has_ended(place, record))?;

@@ -133,6 +133,22 @@ fn what_is_pinned_is_given_to_no_other_service_by_chance() {
 }
 
 #[test]
+fn a_pin_that_another_service_of_the_project_has_is_told_to_be_that_ones() {
+    let test = Test::new();
+    test.mkdir("shop");
+    let pin = test.port(0);
+    let call = test.args(["allocate", "shop", "--service", "db"]);
+    call.stdout(format!("{pin}\n")).run();
+    test.write(
+        "shop/portclaim.toml",
+        format!("services = [\"web\", \"db\"]\npins = {{ web = {pin} }}\n"),
+    );
+    let call = test.args(["allocate", "shop"]).code(1);
+    call.stderr_has(format!("port {pin} is taken by [HOME]/shop (db)"))
+        .run();
+}
+
+#[test]
 fn a_user_keeps_pins_and_automatic_ports_apart() {
     let test = Test::new();
     let user = format!("pins = \"{}-{}\"\n", test.port(0), test.port(2));

@@ -13,6 +13,7 @@ mod crash;
 mod deferred;
 mod doctor;
 mod embed;
+mod ended;
 mod env;
 mod follow;
 mod foreign;

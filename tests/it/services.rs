@@ -229,6 +229,24 @@ fn a_block_does_not_grow_out_of_the_range() {
 }
 
 #[test]
+fn a_block_that_lies_elsewhere_is_not_told_for_a_certain_port() {
+    let test = Test::with_ports(6);
+    test.mkdir("a");
+    test.args(["allocate", "a", "--count", "2"])
+        .stdout(lines([test.port(0), test.port(1)]))
+        .run();
+    let wanted = test.port(3).to_string();
+    test.args(["allocate", "a", "--count", "2", "--port", &wanted])
+        .stderr_has(format!("has port {} already", test.port(0)))
+        .code(1)
+        .run();
+    let first = test.port(0).to_string();
+    test.args(["allocate", "a", "--count", "3", "--port", &first])
+        .stdout(lines([test.port(0), test.port(1), test.port(2)]))
+        .run();
+}
+
+#[test]
 fn a_block_avoids_ports_that_programs_use() {
     let test = Test::with_ports(6);
     test.mkdir("a");

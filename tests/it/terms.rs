@@ -12,7 +12,7 @@ use crate::harness::{Running, Test};
 use crate::scene::Scene;
 
 /// Dates a claim back, as if so long had gone by.
-fn let_pass(test: &Test, port: u16, time: Duration) {
+pub(crate) fn let_pass(test: &Test, port: u16, time: Duration) {
     let claim = File::options().write(true).open(test.claim(port));
     let claim = claim.expect("the port has a claim");
     let date = claim
@@ -22,10 +22,10 @@ fn let_pass(test: &Test, port: u16, time: Duration) {
     claim.set_modified(date - time).expect("it is this user's");
 }
 
-const MINUTE: Duration = Duration::from_mins(1);
-const HOUR: Duration = Duration::from_hours(1);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
-fn process() -> Running {
+pub(crate) fn process() -> Running {
     let child = Command::new("sleep").arg("1000").spawn();
     Running(child.expect("it can be started"))
 }

@@ -31,7 +31,9 @@ impl Play {
             b'g' => {
                 let at = at(line);
                 let range = self.registry.range();
-                self.claim(at, range, |request| request.owned_by(GONE.clone()));
+                self.claim(at, range, Held::Ended, |request| {
+                    request.owned_by(GONE.clone())
+                });
             }
             b'a' => self.age(at(line)),
             b'n' => self.renew(at(line)),
@@ -58,7 +60,7 @@ impl Play {
     /// Claims a port for an hour: one that is given for a time has the hour again.
     fn claim_for_an_hour(&mut self, at: usize) {
         let range = self.registry.range();
-        if !self.claim(at, range, |request| request.for_time(HOUR)) {
+        if !self.claim(at, range, Held::Timed, |request| request.for_time(HOUR)) {
             return;
         }
         let told = self.told[at].as_ref().map(Record::term);
@@ -105,15 +107,19 @@ impl Play {
             return;
         }
         let had = both.map(|at| self.model.port_of(at));
+        let is_over = both.map(|at| self.model.is_over(at));
         let requests = both.map(|at| Request::new(holder(at)));
         let answer = self.registry.claim_all(&requests);
         self.reclaim();
         match answer {
             Ok(claims) => {
-                for ((claim, at), had) in claims.into_iter().zip(both).zip(had) {
-                    assert_eq!(claim.is_new(), had.is_none(), "{claim:?}");
-                    if had.is_none() {
-                        self.model.give(at, claim.port(), Held::Kept);
+                for (number, (claim, at)) in claims.into_iter().zip(both).enumerate() {
+                    let is_new = had[number].is_none() || is_over[number];
+                    assert_eq!(claim.is_new(), is_new, "{claim:?}");
+                    match self.model.held_by(at) {
+                        None => self.model.give(at, claim.port(), Held::Kept),
+                        Some(held) if is_over[number] => *held = Held::Kept,
+                        Some(_) => {}
                     }
                     assert_eq!(self.model.port_of(at), Some(claim.port()), "{claim:?}");
                     self.told[at] = Some(claim.keep());

@@ -1,7 +1,7 @@
 //! Programs of operations and disturbances, against a map. (README.md lists the instructions.)
 
 use portclaim::{
-    ErrorKind, FindingKind, Holder, Lease, Port, PortRange, Record, Registry, Report, Request, Term,
+    ErrorKind, FindingKind, Holder, Lease, Port, PortRange, Record, Registry, Report, Request,
 };
 
 use super::ground::{FIRST_PORT, Ground, listed, port};
@@ -53,12 +53,12 @@ impl Play {
         match line.letter(b"ctwrbflmizojkpdhuveygansLEKM") {
             b'c' => {
                 let at = at(&mut line);
-                self.claim(at, self.registry.range(), |request| request);
+                self.claim(at, self.registry.range(), Held::Kept, |request| request);
             }
             b'w' => {
                 let at = at(&mut line);
                 let range = PortRange::new(port(4), port(5)).expect("a range");
-                self.claim(at, range, |request| request.within(range));
+                self.claim(at, range, Held::Kept, |request| request.within(range));
             }
             b't' => {
                 let at = at(&mut line);
@@ -113,33 +113,36 @@ impl Play {
         }
     }
 
-    /// Claims any port of a range, and returns whether it was to be had.
+    /// Claims any port of a range to hold it so, and returns whether it was to be had.
     fn claim(
         &mut self,
         at: usize,
         range: PortRange,
+        held: Held,
         with: impl FnOnce(Request) -> Request,
     ) -> bool {
         let had = self.model.port_of(at);
+        let is_over = self.model.is_over(at);
         let lost = [self.model.last(at), self.shown(at)];
         let request = with(Request::new(holder(at)));
         let answer = self.registry.claim(&request);
         self.reclaim();
         match answer {
             Ok(claim) => {
-                assert_eq!(claim.is_new(), had.is_none(), "{claim:?}");
+                // What is over is claimed anew, or renewed where it was given for a time before.
+                let is_renewed = is_over && held == Held::Timed && !claim.is_new();
+                let is_new = had.is_none() || (is_over && !is_renewed);
+                assert_eq!(claim.is_new(), is_new, "{claim:?}");
                 if let Some(had) = had {
                     assert_eq!(claim.port(), had, "it had another one");
+                    if let Some(before) = self.model.held_by(at).filter(|_| is_over) {
+                        *before = held;
+                    }
                 } else {
                     // The one that it lost, or seems to have lost by an older copy of the file,
                     // comes first, and may lie outside.
                     let is_wanted =
                         lost.contains(&Some(claim.port())) || range.contains(claim.port());
-                    let held = match claim.record().term() {
-                        Term::Ttl(_) => Held::Timed,
-                        Term::Owner(_) => Held::Ended,
-                        _ => Held::Kept,
-                    };
                     self.model.give(at, claim.port(), held);
                     assert!(is_wanted, "{claim:?}");
                 }
@@ -172,8 +175,10 @@ impl Play {
             Ok(claim) => {
                 assert_eq!(claim.port(), wanted);
                 assert!(had.is_none_or(|had| had == wanted), "it had another one");
-                if had.is_none() {
-                    self.model.give(at, wanted, Held::Kept);
+                match self.model.held_by(at) {
+                    None => self.model.give(at, wanted, Held::Kept),
+                    Some(held) if *held == Held::Ended => *held = Held::Kept,
+                    Some(_) => {}
                 }
                 self.told[at] = Some(claim.keep());
             }

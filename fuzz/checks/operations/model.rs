@@ -108,6 +108,11 @@ impl Model {
         holders.find(|held| held.0 == at).map(|held| &mut held.1)
     }
 
+    /// Returns whether a holder has a port until somebody needs it.
+    pub(crate) fn is_over(&mut self, at: usize) -> bool {
+        self.held_by(at).is_some_and(|held| *held == Held::Ended)
+    }
+
     /// Returns whether somebody has the port for longer than until it is needed.
     pub(crate) fn is_taken(&self, port: Port) -> bool {
         let held = self.holders.get(&port);
