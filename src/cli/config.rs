@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::known::known;
 use super::report::Failure;
+use super::text::escape;
 
 /// How both files are called.
 const NAME: &str = "portclaim.toml";
@@ -114,6 +115,14 @@ fn check(config: &ProjectConfig) -> Result<(), Failure> {
 /// Reads the user's file, if there is one beside this registry file.
 pub(super) fn of_user(registry: &Path) -> Result<UserConfig, Failure> {
     let path = registry.with_file_name(NAME);
+    if path == registry {
+        let path = path.to_string_lossy();
+        let path = escape(&path);
+        return Err(Failure::new(&format!(
+            "{path} is a file that you write, and not the registry's"
+        ))
+        .hint("name another file beside it: --registry FILE, or PORT_REGISTRY_PATH"));
+    }
     let Some(text) = read(&path, OFlags::NOFOLLOW)? else {
         return Ok(UserConfig::default());
     };

@@ -80,10 +80,20 @@ pub(crate) fn acquire<D: Dir>(
     picker: &mut impl Picker,
     quarantine: impl Fn() -> Result<D>,
 ) -> Result<Option<Acquired>> {
-    let seen = lookup_seal(store, holder)?;
+    acquire_as(store, Draft::from(holder.clone()), picker, quarantine)
+}
+
+/// The same for the holder of a draft, whose new claim says what that says.
+pub(crate) fn acquire_as<D: Dir>(
+    store: &Store<D>,
+    draft: Draft,
+    picker: &mut impl Picker,
+    quarantine: impl Fn() -> Result<D>,
+) -> Result<Option<Acquired>> {
+    let seen = lookup_seal(store, &draft.holder)?;
     let mut picker = Some(picker);
     let pickers = |_| Ok(picker.take().expect("it is asked for once"));
-    let drafts = [Draft::from(holder.clone())];
+    let drafts = [draft];
     let accept = |_: usize, _: &Record| Ok(());
     let made = &mut Vec::new();
     let acquired = acquire_set(

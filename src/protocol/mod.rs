@@ -54,7 +54,7 @@ mod told_apart;
 mod withdraw;
 
 pub(crate) use acquire::{
-    Acquired, Picker, Rejection, acquire, acquire_set, is_damaged, make_durable,
+    Acquired, Picker, Rejection, acquire, acquire_as, acquire_set, is_damaged, make_durable,
 };
 pub(crate) use claim::withdraw_dangling;
 pub(crate) use hand_over::{HandedOver, hand_over};

@@ -6,6 +6,7 @@ mod leasing;
 mod marks;
 mod moving;
 mod reading;
+mod renewing;
 mod taking_away;
 
 use std::cell::{Cell, RefCell};

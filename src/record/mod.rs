@@ -74,6 +74,17 @@ impl From<Holder> for Draft {
     }
 }
 
+impl From<&Record> for Draft {
+    fn from(record: &Record) -> Draft {
+        Draft {
+            holder: record.holder.clone(),
+            term: record.term.clone(),
+            device: record.device,
+            repository: record.repository.clone(),
+        }
+    }
+}
+
 impl Draft {
     pub(crate) fn record(&self, port: Port, nonce: Nonce) -> Record {
         Record {

@@ -13,10 +13,10 @@ use crate::place::Place;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
-    Aside, Context, Lookup, Swept, acquire, is_damaged, is_staged_record, lookup, marks,
+    Aside, Context, Lookup, Swept, acquire_as, is_damaged, is_staged_record, lookup, marks,
     read_claim, read_record, set_aside, sweep_port, sweep_staging, withdraw, withdraw_dangling,
 };
-use crate::record::{LEN_MAX, claim_port};
+use crate::record::{Draft, LEN_MAX, claim_port};
 use crate::registry::Registry;
 
 /// Mends all but the registry file.
@@ -65,7 +65,7 @@ fn mend_commits(place: &Place) -> Result<()> {
         if let Some(Ok(claim)) = read_claim(&place.store, port)?
             && damaged.iter().any(|name| name == claim.holder().key())
         {
-            reclaim(place, claim.holder(), Only::new(port), port)?;
+            reclaim(place, Draft::from(&claim), Only::new(port), port)?;
         }
     }
     Ok(())
@@ -97,10 +97,11 @@ fn mend_claims(place: &Place, name_of_file: &str, file: Option<&Document>) -> Re
             Swept::Kept
         };
         let is_gone = matches!(swept, Swept::Removed | Swept::Quarantined);
-        if let Some(holder) = known.get(&port)
+        if let Some(draft) = known.get(&port)
             && is_gone
-            && orphan.is_none_or(|orphan| orphan == *holder)
+            && orphan.is_none_or(|orphan| orphan == draft.holder)
         {
+            let holder = &draft.holder;
             let only = match look(place, holder)? {
                 // A release leaves a commit without a claim for a moment, and then another's
                 // claim may be there, empty; a damaged one it never leaves.
@@ -111,7 +112,7 @@ fn mend_claims(place: &Place, name_of_file: &str, file: Option<&Document>) -> Re
                 }
                 _ => Only::if_still(port, || still_shown(place, name_of_file, holder, port)),
             };
-            reclaim(place, holder, only, port)?;
+            reclaim(place, draft.clone(), only, port)?;
         }
     }
     Ok(())
@@ -127,22 +128,22 @@ fn still_shown(place: &Place, file: &str, holder: &Holder, port: Port) -> Result
     Ok(marked.iter().all(|mark| mark.port != port) && shown == Some(port))
 }
 
-/// Who had which port, as the registry file and the commits say. A port that is marked has
+/// Who had which port, as the registry file and the commits say, and what the latter say besides. A port that is marked has
 /// changed hands since the file was written.
-fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port, Holder>> {
+fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port, Draft>> {
     let mut known = BTreeMap::new();
     for (path, port) in file.into_iter().flat_map(Document::mappings) {
-        known.insert(port, Holder::new(path.clone()));
+        known.insert(port, Draft::from(Holder::new(path.clone())));
     }
     for (&port, holder) in file.into_iter().flat_map(Document::services) {
-        known.insert(port, holder.clone());
+        known.insert(port, Draft::from(holder.clone()));
     }
     for mark in marks(&place.store.index)? {
         known.remove(&mark.port);
     }
     for name in keys(&place.store.projects)? {
         if let Some(Ok(commit)) = read_record(&place.store.projects, &name)? {
-            known.insert(commit.port(), commit.holder().clone());
+            known.insert(commit.port(), Draft::from(&commit));
         }
     }
     Ok(known)
@@ -165,16 +166,16 @@ fn if_known(found: Result<Lookup>) -> Result<Option<Lookup>> {
     }
 }
 
-/// Gives `holder` the port again, if it has none and the port can be had.
-fn reclaim(place: &Place, holder: &Holder, mut only: Only<'_>, port: Port) -> Result<()> {
+/// Gives the draft's holder the port again, if it has none and the port can be had. A time begins anew.
+fn reclaim(place: &Place, draft: Draft, mut only: Only<'_>, port: Port) -> Result<()> {
     if matches!(
-        look(place, holder)?,
+        look(place, &draft.holder)?,
         None | Some(Lookup::Held(..) | Lookup::Hidden(_))
     ) {
         return Ok(());
     }
     sweep_port(&place.store, port, || place.quarantine())?;
-    let acquired = acquire(&place.store, holder, &mut only, || place.quarantine());
+    let acquired = acquire_as(&place.store, draft, &mut only, || place.quarantine());
     unless_changed(acquired.map(drop))
 }
 
@@ -202,19 +203,23 @@ fn mend_dangling(place: &Place) -> Result<()> {
 /// regular file. A name that is not UTF-8 cannot be told from others here, and stays.
 fn mend_foreign(place: &Place) -> Result<()> {
     let [ports, projects, staging, _] = place.own_dirs();
-    for dir in [ports, projects, staging] {
-        for name in names(dir)? {
-            let is_own = is_own_name(&name) || is_key(&name);
-            let is_special = inspect(dir, &name)?.is_some_and(|meta| !meta.is_file);
-            if !is_own || is_special && name != ESTABLISHED {
-                move_away(place, dir, &name)?;
-            }
-        }
-    }
+    clear(place, ports, is_claim)?;
+    clear(place, projects, is_commit)?;
+    clear(place, staging, is_staged)?;
     for (name, _) in hints::foreign(&place.store.index)? {
         move_away(place, &place.store.index, &name)?;
     }
     side::mend(place, |dir, name| move_away(place, dir, name))
+}
+
+fn clear(place: &Place, dir: &OsDir, is_own: impl Fn(&str) -> bool) -> Result<()> {
+    for name in names(dir)? {
+        let is_special = inspect(dir, &name)?.is_some_and(|meta| !meta.is_file);
+        if !is_own(&name) || is_special && name != ESTABLISHED {
+            move_away(place, dir, &name)?;
+        }
+    }
+    Ok(())
 }
 
 fn move_away(place: &Place, dir: &OsDir, name: &str) -> Result<()> {
@@ -230,12 +235,19 @@ fn move_away(place: &Place, dir: &OsDir, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether portclaim gives files such names.
-fn is_own_name(name: &str) -> bool {
-    claim_port(name).is_some()
-        || name == ESTABLISHED
-        || is_staged_name(name)
-        || is_staged_record(name)
+/// Returns whether portclaim gives files such names in `ports/`.
+fn is_claim(name: &str) -> bool {
+    claim_port(name).is_some() || name == ESTABLISHED
+}
+
+/// The same in `projects/`.
+fn is_commit(name: &str) -> bool {
+    is_key(name) || name == ESTABLISHED
+}
+
+/// The same in `staging/`.
+fn is_staged(name: &str) -> bool {
+    is_staged_name(name) || is_staged_record(name)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -244,13 +256,24 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn what_portclaim_names_is_its_own() {
+    fn what_portclaim_names_is_its_own_where_it_gives_such_names() {
         let staged = format!("8888-{}", crate::record::Nonce::NONE);
-        for name in ["8888.claim", ESTABLISHED, "registry-1", "backup-1", &staged] {
-            assert!(is_own_name(name), "{name}");
-        }
-        for name in ["", "notes.txt", "08888.claim", "8888-x", "registry"] {
-            assert!(!is_own_name(name), "{name}");
+        let key = format!("{}.claim", "0a".repeat(16));
+        let is_own: [fn(&str) -> bool; 3] = [is_claim, is_commit, is_staged];
+        for (name, own) in [
+            ("8888.claim", [true, false, false]),
+            (&key, [false, true, false]),
+            (ESTABLISHED, [true, true, false]),
+            ("registry-1", [false, false, true]),
+            ("backup-1", [false, false, true]),
+            (&staged, [false, false, true]),
+            ("", [false; 3]),
+            ("notes.txt", [false; 3]),
+            ("08888.claim", [false; 3]),
+            ("8888-x", [false; 3]),
+            ("registry", [false; 3]),
+        ] {
+            assert_eq!(is_own.map(|is_own| is_own(name)), own, "{name}");
         }
     }
 

@@ -149,6 +149,23 @@ fn a_pin_that_another_service_of_the_project_has_is_told_to_be_that_ones() {
 }
 
 #[test]
+fn the_configuration_is_no_registry_file() {
+    let test = Test::of_projects(&["shop"]);
+    let written = "exclude-known = true\n";
+    let path = test.write("port/portclaim.toml", written);
+    let call = test.args(["allocate", "shop"]).code(2);
+    let call = call.env("PORT_REGISTRY_PATH", &path);
+    call.stderr_has("portclaim.toml is a file that you write")
+        .run();
+    assert_eq!(test.text(&path), written);
+    let call = test
+        .args(["list"])
+        .with_args(["--registry"])
+        .with_args([&path]);
+    call.code(2).stderr_has("name another file").run();
+}
+
+#[test]
 fn a_user_keeps_pins_and_automatic_ports_apart() {
     let test = Test::new();
     let user = format!("pins = \"{}-{}\"\n", test.port(0), test.port(2));

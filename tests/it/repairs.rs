@@ -7,7 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use crate::doctor::{findings, put, quarantined};
+use serde_json::{Map, Value};
+
 use crate::harness::{NOBODY, Test, entries, is_root, python_registry, skip};
+use crate::terms::process;
 
 /// Repairs, and returns what was found: kind, name of the file, and whether it was mended.
 fn repair(test: &Test, code: i32) -> Vec<(String, String, bool)> {
@@ -47,6 +50,68 @@ fn with_unusable_entry() -> Test {
     let entries = [("/p/shop", "9"), ("relative", "10")];
     test.write_registry(python_registry((8888, 9999), entries, 12));
     test
+}
+
+#[test]
+fn what_holds_for_a_time_or_by_a_process_does_so_after_a_repair() {
+    let test = Test::new();
+    for name in ["shop", "other"] {
+        test.mkdir(name);
+    }
+    let owner = process();
+    let pid = owner.id().to_string();
+    test.args(["allocate", "shop", "--ttl", "1h"])
+        .any_stdout()
+        .run();
+    test.args(["allocate", "other", "--owner-pid", &pid])
+        .any_stdout()
+        .run();
+    // All but the nonce.
+    let said = |port: u16| {
+        let line = serde_json::from_slice(&test.read(test.claim(port)));
+        let mut line: Map<String, Value> = line.expect("JSON");
+        line.remove("nonce");
+        line
+    };
+    let ports = [test.port(0), test.port(1)];
+    let before = ports.map(said);
+    assert!(
+        before.iter().all(|line| line.contains_key("term")),
+        "{before:?}"
+    );
+    put(&test.claim(ports[0]), "damaged");
+    put(&test.commit(ports[1]), "damaged");
+    test.args(["doctor", "--fix"]).any_stdout().run();
+    assert_eq!(ports.map(said), before);
+    test.assert_shows("shop", ports[0]);
+    test.assert_shows("other", ports[1]);
+    test.assert_healthy();
+}
+
+#[test]
+fn files_of_other_directories_of_the_registry_are_moved_away() {
+    let test = Test::of_projects(&["shop"]);
+    test.project("shop", test.port(0));
+    let claim = test.claim(test.port(0));
+    let bytes = test.read(&claim);
+    let key = format!("{}.claim", "ab".repeat(16));
+    let names = [
+        format!("ports/{key}"),
+        "ports/registry-1".to_owned(),
+        format!("projects/{}.claim", test.port(0)),
+        format!("staging/{}.claim", test.port(0)),
+        "staging/.portclaim".to_owned(),
+    ];
+    for name in &names {
+        put(&test.root().join(name), &bytes);
+    }
+    assert_eq!(repair(&test, 0).len(), names.len());
+    for name in &names {
+        assert!(!test.root().join(name).exists(), "{name}");
+    }
+    assert_eq!(quarantined(&test).len(), names.len());
+    assert_eq!(test.read(&claim), bytes);
+    test.assert_healthy();
 }
 
 #[test]
