@@ -369,10 +369,12 @@ fn requests_under_way_come_to_their_end() {
 fn the_next_one_serves_while_the_last_one_ends() {
     let test = Test::new();
     let upstream = Upstream::start(|request, stream| {
-        let _ = stream.write_all(match request.start.contains("endless") {
-            true => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            false => b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext",
-        });
+        let answer = if request.start.contains("endless") {
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned()
+        } else {
+            plain("next")
+        };
+        let _ = stream.write_all(answer.as_bytes());
     });
     for more in [&[][..], &[("INTERCEPTOR_PORT", test.port(5).to_string())]] {
         let start = || {
@@ -390,10 +392,7 @@ fn the_next_one_serves_while_the_last_one_ends() {
         client.head();
         first.signal(Signal::TERM);
         let next = start();
-        assert_eq!(
-            (next.port, next.get("/").text()),
-            (first.port, "next".into())
-        );
+        assert_eq!((next.port, next.get("/").text()), (first.port, "next"));
         // The second signal ends what still runs.
         first.signal(Signal::TERM);
         first.wait();

@@ -215,7 +215,7 @@ fn an_upload_is_no_silence_when_the_answer_has_begun() {
         let mut message = head.expect("a request");
         message.read_body(&mut reader).expect("all of it");
         stream
-            .write_all(event(&message.text()).as_bytes())
+            .write_all(event(message.text()).as_bytes())
             .expect("it is read");
         stream.write_all(b"0\r\n\r\n").expect("it is read");
     });

@@ -36,10 +36,10 @@ fn a_target_that_is_down_is_a_bad_gateway() {
 
 #[test]
 fn who_sends_all_of_a_large_body_before_it_reads_is_told_why() {
+    const LENGTH: usize = 8 << 20;
     let test = Test::new();
     test.mkdir("shop");
     let proxy = Proxy::of(call(&test, "shop", &format!("http://{}", nowhere())));
-    const LENGTH: usize = 8 << 20;
     let mut client = proxy.connect();
     client.write(format!(
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {LENGTH}\r\n\r\n"
