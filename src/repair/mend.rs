@@ -16,7 +16,7 @@ use crate::protocol::{
     Aside, Context, Lookup, Swept, acquire_as, is_damaged, is_staged_record, lookup, marks,
     read_claim, read_record, set_aside, sweep_port, sweep_staging, withdraw, withdraw_dangling,
 };
-use crate::record::{Draft, LEN_MAX, claim_port};
+use crate::record::{Draft, LEN_MAX, Record, claim_port};
 use crate::registry::Registry;
 
 /// Mends all but the registry file.
@@ -62,7 +62,9 @@ fn mend_commits(place: &Place) -> Result<()> {
         return Ok(());
     }
     for port in index::present(&place.store.ports)?.iter() {
+        // A lease has no commit: none that is damaged was its own.
         if let Some(Ok(claim)) = read_claim(&place.store, port)?
+            && !claim.is_lease()
             && damaged.iter().any(|name| name == claim.holder().key())
         {
             reclaim(place, Draft::from(&claim), Only::new(port), port)?;
@@ -75,47 +77,67 @@ fn mend_commits(place: &Place) -> Result<()> {
 /// claim was, the project gets the port again.
 fn mend_claims(place: &Place, name_of_file: &str, file: Option<&Document>) -> Result<()> {
     let known = known_holders(place, file)?;
-    let dir = &place.store.ports;
-    for name in names(dir)? {
+    for name in names(&place.store.ports)? {
         let Some(port) = claim_port(&name) else {
             continue;
         };
         // An orphan that can be read is its own project's, and nobody else's.
         let orphan = match read_claim(&place.store, port)? {
-            Some(Ok(record)) => Some(record.holder().clone()),
+            Some(Ok(record)) => Some(record),
             _ => None,
         };
-        let is_special = inspect(dir, &name)?.is_some_and(|meta| !meta.is_file);
-        let swept = if !is_special {
-            sweep_port(&place.store, port, || place.quarantine())?
-        } else if dir
-            .move_special(&name, &place.quarantine()?)
-            .at(Op::Publish, dir, &name)?
-        {
-            Swept::Quarantined
-        } else {
-            Swept::Kept
-        };
-        let is_gone = matches!(swept, Swept::Removed | Swept::Quarantined);
+        let swept = take_away(place, &name, port)?;
         if let Some(draft) = known.get(&port)
-            && is_gone
-            && orphan.is_none_or(|orphan| orphan == draft.holder)
+            && matches!(swept, Swept::Removed | Swept::Quarantined)
+            && (orphan.as_ref()).is_none_or(|orphan| *orphan.holder() == draft.holder)
         {
-            let holder = &draft.holder;
-            let only = match look(place, holder)? {
-                // A release leaves a commit without a claim for a moment, and then another's
-                // claim may be there, empty; a damaged one it never leaves.
-                Some(Lookup::Dangling(commit))
-                    if commit.port() == port && swept == Swept::Quarantined =>
-                {
-                    Only::new(port)
-                }
-                _ => Only::if_still(port, || still_shown(place, name_of_file, holder, port)),
-            };
-            reclaim(place, draft.clone(), only, port)?;
+            give_back(place, name_of_file, draft, port, swept, orphan.as_ref())?;
         }
     }
     Ok(())
+}
+
+/// Takes a claim away that is an orphan, damaged, or no file.
+fn take_away(place: &Place, name: &str, port: Port) -> Result<Swept> {
+    let dir = &place.store.ports;
+    if inspect(dir, name)?.is_none_or(|meta| meta.is_file) {
+        return sweep_port(&place.store, port, || place.quarantine());
+    }
+    let is_moved = dir
+        .move_special(name, &place.quarantine()?)
+        .at(Op::Publish, dir, name)?;
+    Ok(if is_moved {
+        Swept::Quarantined
+    } else {
+        Swept::Kept
+    })
+}
+
+/// Gives a port whose claim was `swept` to its holder again, as `known`. How long it is given for,
+/// only records say: where there is no commit, the claim that was taken away.
+fn give_back(
+    place: &Place,
+    name_of_file: &str,
+    known: &Draft,
+    port: Port,
+    swept: Swept,
+    orphan: Option<&Record>,
+) -> Result<()> {
+    let holder = &known.holder;
+    let found = look(place, holder)?;
+    let has_commit = matches!(&found, Some(Lookup::Dangling(commit)) if commit.port() == port);
+    // A release leaves a commit without a claim for a moment, and then another's claim may be
+    // there, empty; a damaged one it never leaves.
+    let only = if has_commit && swept == Swept::Quarantined {
+        Only::new(port)
+    } else {
+        Only::if_still(port, || still_shown(place, name_of_file, holder, port))
+    };
+    let draft = match orphan {
+        Some(claim) if !has_commit && !claim.is_lease() => Draft::from(claim),
+        _ => known.clone(),
+    };
+    reclaim(place, draft, only, port)
 }
 
 /// Asked while the port's claim is this process's: does the registry file say now that the
@@ -128,8 +150,8 @@ fn still_shown(place: &Place, file: &str, holder: &Holder, port: Port) -> Result
     Ok(marked.iter().all(|mark| mark.port != port) && shown == Some(port))
 }
 
-/// Who had which port, as the registry file and the commits say, and what the latter say besides. A port that is marked has
-/// changed hands since the file was written.
+/// Who had which port, as the registry file and the commits say, and what the latter say besides. A
+/// port that is marked has changed hands since the file was written.
 fn known_holders(place: &Place, file: Option<&Document>) -> Result<BTreeMap<Port, Draft>> {
     let mut known = BTreeMap::new();
     for (path, port) in file.into_iter().flat_map(Document::mappings) {
@@ -166,7 +188,8 @@ fn if_known(found: Result<Lookup>) -> Result<Option<Lookup>> {
     }
 }
 
-/// Gives the draft's holder the port again, if it has none and the port can be had. A time begins anew.
+/// Gives the draft's holder the port again, if it has none and the port can be had. A time that it
+/// is given for begins anew.
 fn reclaim(place: &Place, draft: Draft, mut only: Only<'_>, port: Port) -> Result<()> {
     if matches!(
         look(place, &draft.holder)?,

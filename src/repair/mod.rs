@@ -208,6 +208,10 @@ impl Registry {
     /// ports again, sets permissions, and writes the registry file anew. Returns what was
     /// found before, with what is mended marked so.
     ///
+    /// A port is given again for as long as the claim or its commit, whichever can be read, says:
+    /// a [time](crate::Term::Ttl) begins anew. The registry file knows whose a port is, and no
+    /// time: where it alone is left, the port is kept until it is given back.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where something cannot be read or moved,

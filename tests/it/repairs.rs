@@ -38,6 +38,14 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
 }
 
+/// What a claim says, all but the nonce.
+fn said(test: &Test, port: u16) -> Map<String, Value> {
+    let line = serde_json::from_slice(&test.read(test.claim(port)));
+    let mut line: Map<String, Value> = line.expect("JSON");
+    line.remove("nonce");
+    line
+}
+
 /// A mark of a change to a port that nobody is at any more.
 fn mark(test: &Test, port: u16) {
     let name = format!("index/changed-{port}-{}", "ef".repeat(16));
@@ -66,13 +74,7 @@ fn what_holds_for_a_time_or_by_a_process_does_so_after_a_repair() {
     test.args(["allocate", "other", "--owner-pid", &pid])
         .any_stdout()
         .run();
-    // All but the nonce.
-    let said = |port: u16| {
-        let line = serde_json::from_slice(&test.read(test.claim(port)));
-        let mut line: Map<String, Value> = line.expect("JSON");
-        line.remove("nonce");
-        line
-    };
+    let said = |port| said(&test, port);
     let ports = [test.port(0), test.port(1)];
     let before = ports.map(said);
     assert!(
@@ -85,6 +87,48 @@ fn what_holds_for_a_time_or_by_a_process_does_so_after_a_repair() {
     assert_eq!(ports.map(said), before);
     test.assert_shows("shop", ports[0]);
     test.assert_shows("other", ports[1]);
+    test.assert_healthy();
+}
+
+#[test]
+fn what_holds_for_a_time_does_so_where_its_commit_is_gone() {
+    let test = Test::new();
+    test.mkdir("shop/.git");
+    test.args(["allocate", "shop", "--ttl", "1h", "--follow-git"])
+        .any_stdout()
+        .any_stderr()
+        .run();
+    let port = test.port(0);
+    let before = said(&test, port);
+    assert_eq!(before["term"]["ttl"], 3600, "{before:?}");
+    assert!(before.contains_key("device"), "{before:?}");
+    fs::remove_file(test.commit(port)).expect("it is there");
+    assert!(repair(&test, 0).contains(&("orphan".to_owned(), format!("{port}.claim"), true)));
+    assert_eq!(said(&test, port), before);
+    test.assert_shows("shop", port);
+    test.assert_healthy();
+}
+
+#[test]
+fn a_damaged_commit_is_that_of_the_projects_own_claim_and_not_of_its_ended_lease() {
+    let test = Test::new();
+    test.mkdir("shop");
+    // The lease lies on the lower port, at which a repair looks first.
+    let (ended, own) = (test.port(0), test.port(1));
+    test.args(["allocate", "shop", "--port", &own.to_string()])
+        .any_stdout()
+        .run();
+    let before = said(&test, own);
+    let mut lease = before.clone();
+    lease.insert("port".to_owned(), ended.into());
+    lease.insert("nonce".to_owned(), "ab".repeat(16).into());
+    lease.insert("term".to_owned(), "lease".into());
+    let line = serde_json::to_string(&lease).expect("it is JSON");
+    put(&test.claim(ended), format!("{line}\n"));
+    put(&test.commit(own), "damaged");
+    repair(&test, 0);
+    assert_eq!(said(&test, own), before);
+    test.assert_shows("shop", own);
     test.assert_healthy();
 }
 
