@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use super::{FindingKind, Report, hints, permissions, registry_file, side};
+use super::{FindingKind, Report, hints, own, permissions, registry_file, side};
 use crate::error::{Corruption, Op, Result};
 use crate::fs::Dir;
 use crate::fs::os::{Meta, OsDir};
@@ -12,9 +12,9 @@ use crate::migrate::ESTABLISHED;
 use crate::net::ephemeral_range;
 use crate::place::Place;
 use crate::port::Port;
-use crate::project::{Holder, hex};
+use crate::project::Holder;
 use crate::protocol::{Context, Lookup, lookup, read_claim, read_record};
-use crate::record::{Record, SUFFIX, claim_name, claim_port};
+use crate::record::{Record, claim_name, claim_port};
 use crate::registry::Registry;
 
 /// What is found where a name is not one that portclaim gives.
@@ -106,20 +106,22 @@ pub(super) fn foreign(
     Ok(foreign)
 }
 
-/// Looks at what lies under a name, whatever it says. `None` where that is no file of portclaim's.
+/// Looks at what lies under a name, whatever it says. `None` where that is no record of portclaim's.
 fn look_at(
     dir: &OsDir,
     name: &str,
-    is_own: bool,
+    is_own: impl Fn(&str) -> bool,
     damaged: FindingKind,
     report: &mut Report,
 ) -> Result<Option<(Utf8PathBuf, Meta)>> {
     let path = dir.path().join(name);
-    if !is_own {
+    if !is_own(name) {
         // Not looked at: its name may not be UTF-8, and then it is not this one.
-        if name != ESTABLISHED {
-            report.add(FindingKind::ForeignFile, path, NOT_OURS);
-        }
+        report.add(FindingKind::ForeignFile, path, NOT_OURS);
+        return Ok(None);
+    }
+    // That it is there says all.
+    if name == ESTABLISHED {
         return Ok(None);
     }
     let Some(meta) = inspect(dir, name)? else {
@@ -154,9 +156,8 @@ fn check_claims(place: &Place, report: &mut Report) -> Result<()> {
     let dir = &place.store.ports;
     let damaged = FindingKind::DamagedClaim;
     for name in names(dir)? {
-        let port = claim_port(&name);
-        let looked = look_at(dir, &name, port.is_some(), damaged, report)?;
-        let (Some(file), Some(port)) = (looked, port) else {
+        let looked = look_at(dir, &name, own::is_claim, damaged, report)?;
+        let (Some(file), Some(port)) = (looked, claim_port(&name)) else {
             continue;
         };
         match read_claim(&place.store, port)? {
@@ -229,12 +230,6 @@ fn is_busy(dir: &OsDir, name: &str) -> Result<bool> {
     }
 }
 
-pub(super) fn is_key(name: &str) -> bool {
-    let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    name.strip_suffix(SUFFIX)
-        .is_some_and(|key| key.len() == hex(&[0; 16]).len() && key.bytes().all(hexadecimal))
-}
-
 /// What is wrong with the commit `name`.
 pub(super) fn commit_damage(place: &Place, name: &str) -> Result<Option<Corruption>> {
     Ok(match read_record(&place.store.projects, name)? {
@@ -248,7 +243,7 @@ fn check_commits(place: &Place, report: &mut Report) -> Result<()> {
     let dir = &place.store.projects;
     let damaged = FindingKind::DamagedCommit;
     for name in names(dir)? {
-        let Some(file) = look_at(dir, &name, is_key(&name), damaged, report)? else {
+        let Some(file) = look_at(dir, &name, own::is_commit, damaged, report)? else {
             continue;
         };
         if let Some(damage) = commit_damage(place, &name)? {
@@ -279,22 +274,30 @@ fn dangling(place: &Place, holder: &Holder) -> Result<Option<Record>> {
 fn check_staging(place: &Place, report: &mut Report) -> Result<()> {
     let dir = &place.store.staging;
     for name in names(dir)? {
-        let live = name
-            .split_once('-')
-            .and_then(|(port, _)| port.parse().ok())
-            .is_some_and(|port: Port| {
-                is_busy(&place.store.ports, &claim_name(port)).unwrap_or(false)
-                    && matches!(inspect(&place.store.ports, &claim_name(port)), Ok(Some(_)))
-            });
-        if !live && inspect(dir, &name)?.is_some() {
-            report.add(
-                FindingKind::Leftover,
-                dir.path().join(&name),
-                "a process that was killed left it",
-            );
+        let (kind, why) = if !own::is_staged(&name) {
+            (FindingKind::ForeignFile, NOT_OURS)
+        } else if is_being_staged(place, &name) {
+            continue;
+        } else {
+            (FindingKind::Leftover, "a process that was killed left it")
+        };
+        // Asked last: what was staged until now has its name by now.
+        if inspect(dir, &name)?.is_some() {
+            report.add(kind, dir.path().join(&name), why);
         }
     }
     Ok(())
+}
+
+/// Returns whether a claimer of the port that a staged file is for is at work.
+fn is_being_staged(place: &Place, name: &str) -> bool {
+    let ports = &place.store.ports;
+    name.split_once('-')
+        .and_then(|(port, _)| port.parse().ok())
+        .is_some_and(|port: Port| {
+            let claim = claim_name(port);
+            is_busy(ports, &claim).unwrap_or(false) && matches!(inspect(ports, &claim), Ok(Some(_)))
+        })
 }
 
 #[cfg(all(test, not(loom)))]

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::check::{commit_damage, inspect, is_key, names};
-use super::{hints, permissions, side};
+use super::check::{commit_damage, inspect, names};
+use super::{hints, own, permissions, side};
 use crate::error::{Corruption, ErrorKind, Op, Result};
 use crate::fs::os::OsDir;
-use crate::index::{self, Document, is_staged_name};
+use crate::index::{self, Document};
 use crate::migrate::{self, ESTABLISHED, Only};
 use crate::place::Place;
 use crate::port::Port;
 use crate::project::Holder;
 use crate::protocol::{
-    Aside, Context, Lookup, Swept, acquire_as, is_damaged, is_staged_record, lookup, marks,
-    read_claim, read_record, set_aside, sweep_port, sweep_staging, withdraw, withdraw_dangling,
+    Aside, Context, Lookup, Swept, acquire_as, is_damaged, lookup, marks, read_claim, read_record,
+    set_aside, sweep_port, sweep_staging, withdraw, withdraw_dangling,
 };
 use crate::record::{Draft, LEN_MAX, Record, claim_port};
 use crate::registry::Registry;
@@ -33,7 +33,7 @@ pub(super) fn all(registry: &Registry, place: &Place) -> Result<()> {
 /// Returns the names of commits.
 fn keys(projects: &OsDir) -> Result<Vec<String>> {
     let mut names = names(projects)?;
-    names.retain(|name| is_key(name));
+    names.retain(|name| own::is_key(name));
     Ok(names)
 }
 
@@ -226,9 +226,9 @@ fn mend_dangling(place: &Place) -> Result<()> {
 /// regular file. A name that is not UTF-8 cannot be told from others here, and stays.
 fn mend_foreign(place: &Place) -> Result<()> {
     let [ports, projects, staging, _] = place.own_dirs();
-    clear(place, ports, is_claim)?;
-    clear(place, projects, is_commit)?;
-    clear(place, staging, is_staged)?;
+    clear(place, ports, own::is_claim)?;
+    clear(place, projects, own::is_commit)?;
+    clear(place, staging, own::is_staged)?;
     for (name, _) in hints::foreign(&place.store.index)? {
         move_away(place, &place.store.index, &name)?;
     }
@@ -258,47 +258,10 @@ fn move_away(place: &Place, dir: &OsDir, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether portclaim gives files such names in `ports/`.
-fn is_claim(name: &str) -> bool {
-    claim_port(name).is_some() || name == ESTABLISHED
-}
-
-/// The same in `projects/`.
-fn is_commit(name: &str) -> bool {
-    is_key(name) || name == ESTABLISHED
-}
-
-/// The same in `staging/`.
-fn is_staged(name: &str) -> bool {
-    is_staged_name(name) || is_staged_record(name)
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::error::Error;
-
-    #[test]
-    fn what_portclaim_names_is_its_own_where_it_gives_such_names() {
-        let staged = format!("8888-{}", crate::record::Nonce::NONE);
-        let key = format!("{}.claim", "0a".repeat(16));
-        let is_own: [fn(&str) -> bool; 3] = [is_claim, is_commit, is_staged];
-        for (name, own) in [
-            ("8888.claim", [true, false, false]),
-            (&key, [false, true, false]),
-            (ESTABLISHED, [true, true, false]),
-            ("registry-1", [false, false, true]),
-            ("backup-1", [false, false, true]),
-            (&staged, [false, false, true]),
-            ("", [false; 3]),
-            ("notes.txt", [false; 3]),
-            ("08888.claim", [false; 3]),
-            ("8888-x", [false; 3]),
-            ("registry", [false; 3]),
-        ] {
-            assert_eq!(is_own.map(|is_own| is_own(name)), own, "{name}");
-        }
-    }
 
     #[test]
     fn what_is_others_stops_no_repair_and_a_disk_that_fails_does() {

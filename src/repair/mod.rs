@@ -9,6 +9,7 @@ use crate::registry::Registry;
 mod check;
 mod hints;
 mod mend;
+mod own;
 mod permissions;
 mod registry_file;
 mod side;

@@ -139,21 +139,32 @@ fn files_of_other_directories_of_the_registry_are_moved_away() {
     let claim = test.claim(test.port(0));
     let bytes = test.read(&claim);
     let key = format!("{}.claim", "ab".repeat(16));
+    let (port, directory) = (test.port(0), "staging/.portclaim");
     let names = [
         format!("ports/{key}"),
         "ports/registry-1".to_owned(),
-        format!("projects/{}.claim", test.port(0)),
-        format!("staging/{}.claim", test.port(0)),
-        "staging/.portclaim".to_owned(),
+        format!("projects/{port}.claim"),
+        format!("staging/{port}.claim"),
+        // Not that of a claimer, though one is at work on its port.
+        format!("staging/{port}-notes.txt"),
     ];
     for name in &names {
         put(&test.root().join(name), &bytes);
     }
-    assert_eq!(repair(&test, 0).len(), names.len());
-    for name in &names {
+    fs::create_dir(test.root().join(directory)).expect("it is not there");
+    let file = File::open(&claim).expect("it is there");
+    file.try_lock().expect("nobody else is at it");
+    let found = repair(&test, 0);
+    let foreign = |found: &(String, String, bool)| found.0 == "foreign-file" && found.2;
+    assert!(found.iter().all(foreign), "{found:?}");
+    assert_eq!(found.len(), names.len() + 1, "{found:?}");
+    for name in names.iter().map(String::as_str).chain([directory]) {
         assert!(!test.root().join(name).exists(), "{name}");
     }
-    assert_eq!(quarantined(&test).len(), names.len());
+    assert!(test.root().join("quarantine/.portclaim").is_dir());
+    let kept = quarantined(&test);
+    assert_eq!(kept.len(), names.len());
+    assert!(kept.iter().all(|file| file.1 == bytes));
     assert_eq!(test.read(&claim), bytes);
     test.assert_healthy();
 }
