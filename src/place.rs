@@ -41,6 +41,9 @@ pub(crate) const DIRECTORIES: [&str; 8] = [
     PORTS, PROJECTS, STAGING, INDEX, QUARANTINE, MISSING, RUNNING, BACKUPS,
 ];
 
+/// How the user's configuration is called that lies beside a registry file: nor can one be called so.
+pub(crate) const CONFIGURATION: &str = "portclaim.toml";
+
 /// A registry's directories.
 pub(crate) struct Place {
     pub(crate) root: OsDir,

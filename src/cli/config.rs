@@ -15,7 +15,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::known::known;
 use super::report::Failure;
-use super::text::escape;
 
 /// How both files are called.
 const NAME: &str = "portclaim.toml";
@@ -115,13 +114,9 @@ fn check(config: &ProjectConfig) -> Result<(), Failure> {
 /// Reads the user's file, if there is one beside this registry file.
 pub(super) fn of_user(registry: &Path) -> Result<UserConfig, Failure> {
     let path = registry.with_file_name(NAME);
+    // To open the registry is refused: that says more than what is wrong with it as a configuration.
     if path == registry {
-        let path = path.to_string_lossy();
-        let path = escape(&path);
-        return Err(Failure::new(&format!(
-            "{path} is a file that you write, and not the registry's"
-        ))
-        .hint("name another file beside it: --registry FILE, or PORT_REGISTRY_PATH"));
+        return Ok(UserConfig::default());
     }
     let Some(text) = read(&path, OFlags::NOFOLLOW)? else {
         return Ok(UserConfig::default());

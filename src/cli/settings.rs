@@ -100,9 +100,8 @@ impl Settings {
         options
             .open_file(&self.registry)
             .map_err(|error| match error.kind() {
-                ErrorKind::InvalidPath => {
-                    Failure::from(error).hint("name the registry file: --registry FILE")
-                }
+                ErrorKind::InvalidPath => Failure::from(error)
+                    .hint("name the registry file: --registry FILE, or PORT_REGISTRY_PATH"),
                 _ => Failure::from(error),
             })
     }

@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use super::Registry;
 use crate::error::{Error, Result};
 use crate::fs::registry_file::registry_file;
-use crate::place::DIRECTORIES;
+use crate::place::{CONFIGURATION, DIRECTORIES};
 use crate::port::PortRange;
 use crate::protocol::Durability;
 
@@ -157,7 +157,8 @@ impl Options {
     }
 
     /// The name of the registry file in the registry's directory: one component, and not that of a
-    /// directory which the registry keeps there. [`Options::open`] refuses any other.
+    /// directory which the registry keeps there, nor `portclaim.toml`, which is the user's
+    /// configuration. [`Options::open`] refuses any other.
     ///
     /// # Examples
     ///
@@ -180,7 +181,8 @@ impl Options {
     /// # Errors
     ///
     /// As [`Options::open`], and [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) where
-    /// the path is empty, a directory, a link to nothing, not UTF-8, or contains a NUL byte.
+    /// the path is empty, a directory, a link to nothing, not UTF-8, or contains a NUL byte. A link
+    /// is refused where it, or what it leads to, is called `portclaim.toml`.
     ///
     /// # Examples
     ///
@@ -192,6 +194,8 @@ impl Options {
     /// # Ok::<(), portclaim::Error>(())
     /// ```
     pub fn open_file(self, path: impl AsRef<Path>) -> Result<Registry> {
+        // A link of this name is followed to what it leads to, which may be called otherwise.
+        refuse_configuration(path.as_ref())?;
         let (root, name) = registry_file(path.as_ref())?;
         self.file_name(name).open(root)
     }
@@ -206,7 +210,7 @@ impl Options {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) for a file name that is not
-    /// one component or that of a directory of the registry, and
+    /// one component, that of a directory of the registry or that of the user's configuration, and
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) where the directory exists and cannot be opened.
     ///
     /// # Examples
@@ -236,8 +240,23 @@ impl Options {
                 "this name is that of a directory of the registry",
             ));
         }
-        Registry::open_with(root.into(), self)
+        let root = root.into();
+        refuse_configuration(root.join(name).as_std_path())?;
+        Registry::open_with(root, self)
     }
+}
+
+/// Refuses the user's configuration as a registry file: it would be taken for a damaged one, and
+/// replaced. Where the file system ignores case, each spelling is the same file.
+fn refuse_configuration(path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    if !name.eq_ignore_ascii_case(CONFIGURATION) {
+        return Ok(());
+    }
+    Err(Error::invalid_path(
+        path.as_os_str().as_encoded_bytes(),
+        "this name is that of the user's configuration, and the registry file needs another one",
+    ))
 }
 
 #[cfg(all(test, not(loom)))]
@@ -245,12 +264,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_registry_file_is_one_component_and_no_directory_of_the_registry() {
+    fn the_registry_file_is_one_component_and_neither_a_directory_nor_the_configuration() {
         let dir = tempfile::tempdir().expect("a directory");
         let root = Utf8PathBuf::try_from(dir.path().to_owned()).expect("UTF-8");
         for name in ["", ".", "..", "a/b", "x\0y"]
             .into_iter()
             .chain(DIRECTORIES)
+            .chain([CONFIGURATION, "Portclaim.TOML"])
         {
             let error = Registry::options()
                 .file_name(name)

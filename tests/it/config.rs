@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::harness::{Call, NOBODY, Test, chmod};
+use crate::harness::{Call, NOBODY, Test, chmod, entries};
 
 const USER: &str = ".config/litellm/portclaim.toml";
 const PROJECT: &str = "shop/portclaim.toml";
@@ -153,16 +153,37 @@ fn the_configuration_is_no_registry_file() {
     let test = Test::of_projects(&["shop"]);
     let written = "exclude-known = true\n";
     let path = test.write("port/portclaim.toml", written);
-    let call = test.args(["allocate", "shop"]).code(2);
-    let call = call.env("PORT_REGISTRY_PATH", &path);
-    call.stderr_has("portclaim.toml is a file that you write")
-        .run();
+    let (to_it, by_name) = (
+        test.path("port/link.json"),
+        test.path("linked/portclaim.toml"),
+    );
+    symlink("portclaim.toml", &to_it).expect("it is not there");
+    let kept = test.write("kept.toml", written);
+    test.mkdir("linked");
+    symlink(&kept, &by_name).expect("it is not there");
+    for (registry, told) in [
+        (&to_it, "port/portclaim.toml"),
+        (&path, "port/portclaim.toml"),
+        (&by_name, "linked/portclaim.toml"),
+    ] {
+        for args in [
+            &["allocate", "shop"][..],
+            &["list"],
+            &["index"],
+            &["doctor", "--fix"],
+        ] {
+            test.args(args)
+                .env("PORT_REGISTRY_PATH", registry)
+                .stderr_has(format!("[HOME]/{told}\" cannot be used"))
+                .stderr_has("this name is that of the user's configuration")
+                .stderr_has("hint: name the registry file: --registry FILE")
+                .code(2)
+                .run();
+        }
+    }
     assert_eq!(test.text(&path), written);
-    let call = test
-        .args(["list"])
-        .with_args(["--registry"])
-        .with_args([&path]);
-    call.code(2).stderr_has("name another file").run();
+    assert_eq!(test.text(&kept), written);
+    assert_eq!(entries(&test.path("port")), [to_it, path]);
 }
 
 #[test]
