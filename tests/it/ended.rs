@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use portclaim::{ErrorKind, Owner, PortRange, Request};
+use portclaim::{ErrorKind, Owner, Port, PortRange, Request};
 
 use crate::harness::Test;
 use crate::scene::{Scene, port};
@@ -52,6 +52,17 @@ fn what_is_over_is_claimed_anew_as_it_is_asked_for() {
     test.assert_healthy();
 }
 
+/// Lets a minute pass for a claim, and takes its lock, as a process that is scheduled out before it has removed it.
+fn being_taken_away(scene: &Scene, port: Port) -> File {
+    let path = scene.root().join(format!("ports/{port}.claim"));
+    let file = File::options().write(true).open(path);
+    let file = file.expect("it is there");
+    let date = SystemTime::now() - MINUTE;
+    file.set_modified(date).expect("it is ours");
+    file.lock().expect("nobody has it");
+    file
+}
+
 #[test]
 fn what_is_over_and_being_taken_away_is_waited_for_by_its_holder() {
     let scene = Scene::new(1);
@@ -59,12 +70,7 @@ fn what_is_over_and_being_taken_away_is_waited_for_by_its_holder() {
     let shard = Request::new(scene.holder("shard"));
     let claim = registry.claim(&shard.clone().for_time(MINUTE));
     let record = claim.expect("it is free").keep();
-    let path = scene.root().join(format!("ports/{}.claim", record.port()));
-    let file = File::options().write(true).open(&path);
-    let file = file.expect("it is there");
-    let date = SystemTime::now() - MINUTE;
-    file.set_modified(date).expect("it is ours");
-    file.lock().expect("nobody has it");
+    let file = being_taken_away(&scene, record.port());
     let owner = Owner::of(std::process::id()).expect("it lives");
     let claim = std::thread::scope(|scope| {
         let claim = scope.spawn(|| registry.claim(&shard.owned_by(owner)));
@@ -126,12 +132,7 @@ fn a_block_waits_for_a_port_that_another_process_is_taking_away() {
     let registry = scene.registry();
     let shard = Request::new(scene.holder("shard")).for_time(MINUTE);
     let record = registry.claim(&shard).expect("it is free").keep();
-    let path = scene.root().join(format!("ports/{}.claim", record.port()));
-    let file = File::options().write(true).open(&path);
-    let file = file.expect("it is there");
-    let date = SystemTime::now() - MINUTE;
-    file.set_modified(date).expect("it is ours");
-    file.lock().expect("nobody has it");
+    let file = being_taken_away(&scene, record.port());
     let block = Request::new(scene.holder("block"));
     let claims = std::thread::scope(|scope| {
         let claims = scope.spawn(|| registry.claim_block(&block, 3));
