@@ -110,6 +110,30 @@ fn what_holds_for_a_time_does_so_where_its_commit_is_gone() {
 }
 
 #[test]
+fn a_claim_from_before_does_not_say_for_how_long_its_project_has_the_port_now() {
+    let test = Test::new();
+    test.mkdir("shop");
+    let port = test.port(0);
+    let allocate = |more: &[&str]| {
+        test.args(["allocate", "shop"].iter().chain(more))
+            .any_stdout()
+            .run();
+    };
+    allocate(&["--ttl", "1h"]);
+    let before = test.read(test.claim(port));
+    test.args(["remove", "shop"]).any_stdout().run();
+    allocate(&["--port", &port.to_string()]);
+    let now = said(&test, port);
+    assert!(!now.contains_key("term"), "{now:?}");
+    // As a backup that restores one of the two files does.
+    put(&test.claim(port), before);
+    repair(&test, 0);
+    assert_eq!(said(&test, port), now);
+    test.assert_shows("shop", port);
+    test.assert_healthy();
+}
+
+#[test]
 fn a_damaged_commit_is_that_of_the_projects_own_claim_and_not_of_its_ended_lease() {
     let test = Test::new();
     test.mkdir("shop");
