@@ -305,6 +305,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_that_is_none_is_nothing_and_a_failure_is_told() {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let path = camino::Utf8Path::from_path(temporary.path()).expect("UTF-8");
+        let dir = OsDir::open_root(path).expect("opens");
+        drop(dir.create("8888.claim").expect("a file"));
+        let look = |name: &str| inspect(&dir, name);
+        assert!(look("8888.claim").expect("told").is_some());
+        for name in ["8889.claim", &"x".repeat(1000)] {
+            assert_eq!(look(name).expect("told"), None);
+        }
+        look("8888.claim/below a file").expect_err("it is no directory");
+    }
+
+    #[test]
     fn busy_is_what_is_locked_or_gone() {
         let temporary = tempfile::tempdir().expect("a directory");
         let path = camino::Utf8Path::from_path(temporary.path()).expect("UTF-8");

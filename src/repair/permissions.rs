@@ -79,8 +79,12 @@ pub(super) fn mend_one(dir: &OsDir, name: &str) -> Result<()> {
     if !(meta.is_file || meta.is_dir) || !is_own(meta) || !is_wrong(meta) {
         return Ok(());
     }
-    match dir.make_private(name) {
-        // It has gone, or something else has its name now; or the system needs /proc for it.
+    if_settable(dir.make_private(name)).at(Op::Permit, dir, name)
+}
+
+/// It is no failure where the file has gone, something else has its name now, or the system needs /proc for it.
+fn if_settable(set: io::Result<()>) -> io::Result<()> {
+    match set {
         Err(error)
             if matches!(
                 error.kind(),
@@ -89,6 +93,53 @@ pub(super) fn mend_one(dir: &OsDir, name: &str) -> Result<()> {
         {
             Ok(())
         }
-        answer => answer.at(Op::Permit, dir, name),
+        set => set,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_set_stays_and_a_disk_that_fails_is_told() {
+        use io::ErrorKind::{InvalidInput, NotFound, Other, PermissionDenied, Unsupported};
+        for kind in [NotFound, InvalidInput, Unsupported] {
+            if_settable(Err(kind.into())).expect("it is another matter now");
+        }
+        for kind in [PermissionDenied, Other] {
+            let error = if_settable(Err(kind.into())).expect_err("it fails");
+            assert_eq!(error.kind(), kind);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_denied_against_its_mode_is_a_finding_of_its_own() {
+        let own = Meta {
+            is_file: true,
+            is_dir: false,
+            is_link: false,
+            mode: FILE,
+            user: rustix::process::geteuid().as_raw(),
+            names: 1,
+        };
+        let (hidden, others) = (
+            Meta { mode: 0, ..own },
+            Meta {
+                user: own.user ^ 1,
+                ..own
+            },
+        );
+        for (meta, is_found) in [(own, true), (hidden, false), (others, false)] {
+            let mut report = Report::default();
+            check_denied("ports/8888.claim".into(), meta, &mut report);
+            let kinds: Vec<_> = report.findings.iter().map(|found| found.kind).collect();
+            let expected: &[_] = if is_found {
+                &[FindingKind::Permissions]
+            } else {
+                &[]
+            };
+            assert_eq!(kinds, expected, "{meta:?}");
+        }
     }
 }
