@@ -26,17 +26,9 @@ pub(super) fn run(
 ) -> Result<Outcome, Failure> {
     let Holders {
         project,
-        all: mut holders,
+        all: holders,
         ..
     } = Holders::of(settings, target)?;
-    // It may have a port from the time before its services were listed.
-    let unnamed = Holder::new(project.clone());
-    if target.services.is_empty()
-        && !holders.contains(&unnamed)
-        && registry.find(&unnamed)?.is_some()
-    {
-        holders.push(unnamed);
-    }
     let mut removed = Vec::new();
     let mut answer = Outcome::Yes;
     for holder in &holders {
@@ -46,6 +38,11 @@ pub(super) fn run(
             answer = Outcome::No;
         }
         removed.extend(records);
+    }
+    // It may have ports from the time before its services were listed.
+    let unnamed = Holder::new(project.clone());
+    if target.services.is_empty() && !holders.contains(&unnamed) {
+        removed.extend(registry.release_block(&unnamed)?);
     }
     if settings.json {
         print_json(&GivenBack {

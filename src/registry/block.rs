@@ -1,6 +1,7 @@
 //! Blocks: ports in a row, one claim for each, under one name.
 
 use super::search::{Cleared, clear_all, drafts, look_all, wanted};
+use super::terms::{Reclaimed, has_ended, reclaim};
 use super::{Registry, Request};
 use crate::claim::Claim;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +19,8 @@ impl Registry {
     /// if it has none. The first is the holder's own, the one that [`Registry::find`] tells.
     ///
     /// A block grows: where the holder has fewer, the ports behind them are claimed as well. It does
-    /// not shrink by being asked for with a smaller count; then its first ports are returned.
+    /// not shrink by being asked for with a smaller count; then its first ports are returned. Where all that is left
+    /// of a block has ended and cannot grow, the holder is given another one.
     ///
     /// # Errors
     ///
@@ -59,20 +61,19 @@ impl Registry {
         let made = &mut Vec::new();
         for _ in 0..ROUNDS_MAX {
             let seen = look_all(place, &members)?;
-            let first = match start(&seen) {
-                Some((first, held)) => {
-                    let first =
-                        first.ok_or_else(|| Error::taken(held.port(), Some(held.clone())))?;
-                    if let Some(wanted) = request.port.filter(|&wanted| wanted != first) {
-                        return Err(Error::has_another(wanted, held));
+            if let Some((first, held)) = start(&seen) {
+                match self.grow(request, &members, first, held, &seen, made) {
+                    Err(error) if error.kind() == ErrorKind::Taken => {
+                        if !give_up(place, &seen)? {
+                            return Err(error);
+                        }
+                        continue;
                     }
-                    Some(first)
+                    block => return block,
                 }
-                None => request.port,
-            };
-            if let Some(first) = first {
+            }
+            if let Some(first) = request.port {
                 let requests = in_a_row(&members, first, IsProbed::AllButFirst)?;
-                self.check_growth(request, first, &requests, &seen)?;
                 return self.claim_and_extend(&requests, made);
             }
             let file = self.adopt(place)?;
@@ -90,6 +91,25 @@ impl Registry {
             }
         }
         Err(Error::contended(place.store.projects.path()))
+    }
+
+    /// Claims what a block lacks that begins at `first`, if there is such a port; of its members, the holder has `held`.
+    fn grow(
+        &self,
+        request: &Request,
+        members: &[Request],
+        first: Option<Port>,
+        held: Record,
+        seen: &[Lookup],
+        made: &mut Vec<Nonce>,
+    ) -> Result<Vec<Claim>> {
+        let first = first.ok_or_else(|| Error::taken(held.port(), Some(held.clone())))?;
+        if let Some(wanted) = request.port.filter(|&wanted| wanted != first) {
+            return Err(Error::has_another(wanted, held));
+        }
+        let requests = in_a_row(members, first, IsProbed::AllButFirst)?;
+        self.check_growth(request, first, &requests, seen)?;
+        self.claim_and_extend(&requests, made)
     }
 
     /// Returns an error where a block that begins in the range would grow out of it. What it has is its own.
@@ -208,6 +228,25 @@ fn start(seen: &[Lookup]) -> Option<(Option<Port>, Record)> {
     })?;
     let first = record.port().get().checked_sub(number).and_then(Port::new);
     Some((first, record.clone()))
+}
+
+/// Takes away what a holder has of a block, if all of it has ended. Returns whether it did.
+fn give_up(place: &Place, seen: &[Lookup]) -> Result<bool> {
+    let held = seen.iter().filter_map(|seen| match seen {
+        Lookup::Held(record, _) => Some(record),
+        _ => None,
+    });
+    let held: Vec<&Record> = held.collect();
+    for record in &held {
+        if !has_ended(place, record)? {
+            return Ok(false);
+        }
+    }
+    let mut is_gone = false;
+    for record in held {
+        is_gone |= reclaim(place, record)? == Reclaimed::Gone;
+    }
+    Ok(is_gone)
 }
 
 /// Which ports of a block must not be in use.

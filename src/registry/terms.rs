@@ -75,7 +75,7 @@ impl Registry {
 
 impl Registry {
     /// Gives holders their ports, and begins the terms of what is held anew. What is held on terms that are over
-    /// is nobody's, and is claimed as the request says.
+    /// is claimed again, as the request says.
     pub(super) fn claim_and_extend(
         &self,
         requests: &[Request],
@@ -95,7 +95,10 @@ impl Registry {
                     continue;
                 }
                 is_again = true;
-                requests.to_mut()[at].preferred = Some(claim.port());
+                let request = &mut requests.to_mut()[at];
+                request.preferred = Some(claim.port());
+                // What uses it is most likely the holder's own server.
+                request.is_probed = false;
                 if extended == Extended::Busy {
                     pause(round);
                 }
@@ -176,7 +179,7 @@ fn is_over(place: &Place, record: &Record) -> Result<bool> {
 }
 
 /// Returns whether nothing holds the claim any more. A port that a program uses is held.
-fn has_ended(place: &Place, record: &Record) -> Result<bool> {
+pub(super) fn has_ended(place: &Place, record: &Record) -> Result<bool> {
     Ok(is_over(place, record)? && is_free(record.port())?)
 }
 

@@ -289,15 +289,14 @@ fn check_staging(place: &Place, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether a claimer of the port that a staged file is for is at work.
+/// Returns whether the process that a staged file is of is at work: for a new claim, it has the claim's own lock.
 fn is_being_staged(place: &Place, name: &str) -> bool {
-    let ports = &place.store.ports;
-    name.split_once('-')
-        .and_then(|(port, _)| port.parse().ok())
-        .is_some_and(|port: Port| {
-            let claim = claim_name(port);
-            is_busy(ports, &claim).unwrap_or(false) && matches!(inspect(ports, &claim), Ok(Some(_)))
-        })
+    let port: Option<Port> = name.split_once('-').and_then(|(port, _)| port.parse().ok());
+    let Some(port) = port else {
+        return is_busy(&place.store.staging, name).unwrap_or(false);
+    };
+    let (ports, claim) = (&place.store.ports, claim_name(port));
+    is_busy(ports, &claim).unwrap_or(false) && matches!(inspect(ports, &claim), Ok(Some(_)))
 }
 
 #[cfg(all(test, not(loom)))]

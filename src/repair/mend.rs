@@ -23,7 +23,7 @@ use crate::registry::Registry;
 pub(super) fn all(registry: &Registry, place: &Place) -> Result<()> {
     let file = migrate::read(place, registry.file_name())?;
     permissions::mend(place)?;
-    mend_commits(place)?;
+    mend_commits(place, file.as_ref())?;
     mend_claims(place, registry.file_name(), file.as_ref())?;
     mend_dangling(place)?;
     mend_foreign(place)?;
@@ -39,7 +39,7 @@ fn keys(projects: &OsDir) -> Result<Vec<String>> {
 
 /// Moves damaged commits to the quarantine. Where a claim shows whose commit it was, the
 /// project gets that port again.
-fn mend_commits(place: &Place) -> Result<()> {
+fn mend_commits(place: &Place, file: Option<&Document>) -> Result<()> {
     let dir = &place.store.projects;
     let mut damaged = Vec::new();
     for name in keys(dir)? {
@@ -61,14 +61,26 @@ fn mend_commits(place: &Place) -> Result<()> {
     if damaged.is_empty() {
         return Ok(());
     }
+    let mut claims = Vec::new();
     for port in index::present(&place.store.ports)?.iter() {
         // A lease has no commit: none that is damaged was its own.
         if let Some(Ok(claim)) = read_claim(&place.store, port)?
             && !claim.is_lease()
             && damaged.iter().any(|name| name == claim.holder().key())
         {
-            reclaim(place, Draft::from(&claim), Only::new(port), port)?;
+            claims.push(claim);
         }
+    }
+    // Of several of one holder, one was told: the file shows it. The others are of processes that were killed.
+    let shown = |claim: &Record| file.and_then(|file| index::port_of(file, claim.holder()));
+    claims.sort_by_key(|claim| shown(claim) != Some(claim.port()));
+    for claim in claims {
+        reclaim(
+            place,
+            Draft::from(&claim),
+            Only::new(claim.port()),
+            claim.port(),
+        )?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! One finding is missing: a network file system, which no test can conjure up.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -411,7 +411,7 @@ fn a_claim_of_a_process_that_is_at_work_is_no_finding() {
     let test = Test::of_three();
     let path = test.claim(test.port(5));
     put(&path, "");
-    let file = fs::File::open(&path).expect("it is there");
+    let file = File::open(&path).expect("it is there");
     file.try_lock().expect("nobody else is at it");
     for args in [&["doctor"][..], &["doctor", "--fix"]] {
         test.args(args).stdout_has("healthy").run();
@@ -636,6 +636,26 @@ fn what_killed_processes_left_in_staging_is_removed() {
     findings(test.args(["doctor", "--fix", "--json"]), 0);
     assert!(entries(&test.root().join("staging")).is_empty());
     assert_eq!(test.records().len(), 6);
+}
+
+#[test]
+fn what_a_process_is_staging_is_no_finding() {
+    let test = Test::of_three();
+    let nonce = "cd".repeat(16);
+    for what in ["moved-claim", "moved-commit", "registry", "backup"] {
+        let path = test.root().join(format!("staging/{what}-{nonce}"));
+        put(&path, "half");
+        let file = File::open(&path).expect("it is there");
+        file.lock().expect("nobody else is at it");
+        for fix in [&[][..], &["--fix"]] {
+            let call = test.args(["doctor", "--json"]).with_args(fix);
+            assert_eq!(findings(call, 0), [], "{what}");
+        }
+        assert_eq!(test.read(&path), b"half");
+        drop(file);
+        findings(test.args(["doctor", "--fix", "--json"]), 0);
+        assert!(!path.exists(), "{what}");
+    }
 }
 
 #[test]

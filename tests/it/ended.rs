@@ -7,6 +7,7 @@ use portclaim::{ErrorKind, Owner, Port, PortRange, Request};
 
 use crate::harness::Test;
 use crate::scene::{Scene, port};
+use crate::server::Server;
 use crate::terms::{HOUR, MINUTE, let_pass, process};
 
 #[test]
@@ -185,4 +186,58 @@ fn a_time_that_was_made_longer_moves_with_its_port() {
     assert!(expires > SystemTime::now() + HOUR - MINUTE, "{expires:?}");
     // The claim before is gone, and so is its time.
     assert_eq!(registry.expires(&record).expect("reads"), None);
+}
+
+/// Claims a block of three for an hour, and lets two go by.
+fn ended_block(test: &Test) -> [u16; 3] {
+    let ports = [0, 1, 2].map(|at| test.port(at));
+    test.mkdir("shop");
+    test.mkdir("other");
+    let call = test.args(["allocate", "shop", "--count", "3", "--ttl", "1h"]);
+    call.stdout(told(ports)).run();
+    for port in ports {
+        let_pass(test, port, HOUR * 2);
+    }
+    ports
+}
+
+fn told(ports: [u16; 3]) -> String {
+    ports.map(|port| format!("{port}\n")).concat()
+}
+
+#[test]
+fn a_block_that_is_over_is_claimed_anew_under_its_project_s_own_server() {
+    let test = Test::with_ports(6);
+    let ports = ended_block(&test);
+    let _server = Server::start(ports[1], &test.path("shop"));
+    for _ in 0..2 {
+        let call = test.args(["allocate", "shop", "--count", "3"]);
+        call.stdout(told(ports)).run();
+    }
+    test.assert_healthy();
+}
+
+#[test]
+fn a_block_that_is_over_and_in_part_another_project_s_is_not_waited_for() {
+    let test = Test::with_ports(6);
+    let ports = ended_block(&test);
+    let middle = ports[1].to_string();
+    let call = test.args(["allocate", "other", "--port", &middle]);
+    call.any_stdout().run();
+    // While a program listens on a port, it is not given away.
+    let server = Server::start(ports[2], &test.path("shop"));
+    for _ in 0..2 {
+        let call = test.args(["allocate", "shop", "--count", "3", "--ttl", "1h"]);
+        call.stderr_has("is taken").code(1).run();
+    }
+    drop(server);
+    let next = [3, 4, 5].map(|at| test.port(at));
+    let call = test.args(["allocate", "shop", "--count", "3", "--ttl", "1h"]);
+    call.stdout(told(next)).run();
+    // What has not ended stays where it is.
+    let call = test.args(["allocate", "shop", "--count", "4"]);
+    call.stderr_has("there are no 4 free ports").code(1).run();
+    let call = test.args(["allocate", "shop", "--count", "3"]);
+    call.stdout(told(next)).any_stderr().run();
+    test.assert_healthy();
 }

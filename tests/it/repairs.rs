@@ -157,6 +157,26 @@ fn a_damaged_commit_is_that_of_the_projects_own_claim_and_not_of_its_ended_lease
 }
 
 #[test]
+fn a_damaged_commit_is_that_of_the_claim_that_the_file_shows() {
+    let test = Test::new();
+    test.mkdir("shop");
+    // Another process of the project was killed when it had claimed the lower port and not yet committed it.
+    let (killed, own) = (test.port(0), test.port(1));
+    test.args(["allocate", "shop", "--port", &own.to_string()])
+        .any_stdout()
+        .run();
+    let mut line = said(&test, own);
+    line.insert("port".to_owned(), killed.into());
+    line.insert("nonce".to_owned(), "ab".repeat(16).into());
+    let line = serde_json::to_string(&line).expect("it is JSON");
+    put(&test.claim(killed), format!("{line}\n"));
+    put(&test.commit(own), "damaged");
+    repair(&test, 0);
+    test.assert_shows("shop", own);
+    test.assert_healthy();
+}
+
+#[test]
 fn files_of_other_directories_of_the_registry_are_moved_away() {
     let test = Test::of_projects(&["shop"]);
     test.project("shop", test.port(0));

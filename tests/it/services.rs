@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use serde_json::json;
 
 use crate::harness::Test;
+use crate::terms::{HOUR, let_pass};
 
 fn lines(ports: impl IntoIterator<Item = u16>) -> String {
     let lines = ports.into_iter().map(|port| port.to_string() + "\n");
@@ -225,6 +226,38 @@ fn a_block_does_not_grow_out_of_the_range() {
     test.args(["allocate", "a", "--count", "1"])
         .stdout(format!("{last}\n"))
         .run();
+    test.assert_healthy();
+}
+
+#[test]
+fn a_block_that_is_named_may_begin_in_the_range_and_end_behind_it() {
+    let test = Test::with_ports(4);
+    test.mkdir("a");
+    let [last, behind] = [2, 3].map(|at| test.port(at));
+    let named = last.to_string();
+    let call = test.args(["allocate", "a", "--count", "2", "--port", &named]);
+    let call = call.with_args(["--port-max", &named]);
+    call.stdout(lines([last, behind])).run();
+    test.assert_healthy();
+}
+
+#[test]
+fn what_is_left_of_a_block_is_given_back_when_services_are_listed() {
+    let test = Test::with_ports(4);
+    test.mkdir("a");
+    test.mkdir("b");
+    test.args(["allocate", "a", "--count", "3", "--ttl", "1h"])
+        .any_stdout()
+        .run();
+    let first = test.port(0);
+    let_pass(&test, first, HOUR * 2);
+    test.args(["allocate", "b", "--port", &first.to_string()])
+        .any_stdout()
+        .run();
+    test.write("a/portclaim.toml", "services = [\"web\"]\n");
+    test.args(["allocate", "a"]).any_stdout().run();
+    test.args(["remove", "a"]).any_stdout().run();
+    assert_eq!(test.records().len(), 2, "b's claim and commit");
     test.assert_healthy();
 }
 
