@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::Request;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use hyper::header::EXPECT;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::kept::InUse;
 use super::log::Asked;
@@ -17,6 +19,21 @@ use super::metrics::Open;
 
 /// What goes back to a client: what the target sends, or words of our own.
 pub(super) type Answer = Either<Through, Full<Bytes>>;
+
+/// How long a client may take to send the rest of a body that nobody will read.
+const REST: Duration = Duration::from_secs(2);
+
+/// Reads what a client is still sending. Many read no answer before they have sent all, and would find the connection broken off.
+pub(super) async fn read_rest<B: Body + Unpin>(request: Request<B>) {
+    // Who waits to be told to send need not.
+    if request.headers().contains_key(EXPECT) {
+        return;
+    }
+    let mut body = request.into_body();
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    // What is not sent by then is broken off.
+    let _ = timeout(REST, read).await;
+}
 
 /// When something moved last, for all who wait for it.
 #[derive(Clone)]

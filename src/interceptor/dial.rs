@@ -29,6 +29,9 @@ const HEADERS_LEN_MAX: u32 = 256 * 1024;
 /// clients that do not read theirs are not in the way of others.
 const WINDOW: u32 = (1 << 31) - 1;
 
+/// That bound: what may wait here for a client that does not read.
+const WINDOW_OF_ANSWER: u32 = 512 * 1024;
+
 /// After how long without a word, while answers are open, HTTP/2 asks whether the target is there, and how long it waits for
 /// that: a path that is dead (another network, a router that forgot it) would be used as long as requests come.
 const PING: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(10)];
@@ -68,6 +71,7 @@ impl Dial {
                 .timer(TokioTimer::new())
                 .max_header_list_size(HEADERS_LEN_MAX)
                 .initial_connection_window_size(WINDOW)
+                .initial_stream_window_size(WINDOW_OF_ANSWER)
                 .keep_alive_interval(PING[0])
                 .keep_alive_timeout(PING[1])
                 .handshake(stream)

@@ -1,5 +1,6 @@
 //! The way of a request: in, signed, on to the target, and its answer back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::{Either, Full};
@@ -13,7 +14,7 @@ use tokio::io::copy_bidirectional;
 
 use super::admission::{Admission, Refused};
 use super::answer::{Trouble, json, text_of};
-use super::body::{Answer, Moved, Through};
+use super::body::{Answer, Moved, Through, read_rest};
 use super::headers::{self, Hop};
 use super::log::{Asked, Log};
 use super::metrics::{CONTENT_TYPE, Metrics, Open};
@@ -37,6 +38,8 @@ pub(super) struct Proxy {
     pub(super) facts: Facts,
     pub(super) metrics: Metrics,
     pub(super) log: Log,
+    /// Whether no more connections are taken: what is asked now came before the signal.
+    pub(super) is_ending: AtomicBool,
     /// Says each of them, and not only those that failed.
     pub(super) logs_requests: bool,
 }
@@ -50,20 +53,19 @@ struct Unanswered<'a> {
 
 impl Unanswered<'_> {
     fn answered(self, status: u16) {
-        self.proxy
-            .answered(self.asked, status, self.start.elapsed());
+        self.proxy.over(self.asked, status, self.start.elapsed());
         std::mem::forget(self);
     }
 }
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        self.proxy.answered(self.asked, GONE, self.start.elapsed());
+        self.proxy.over(self.asked, GONE, self.start.elapsed());
     }
 }
 
 /// What `/.portclaim/health` tells.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Facts {
     pub(super) version: u32,
     pub(super) program: &'static str,
@@ -101,9 +103,10 @@ impl Proxy {
         response
     }
 
-    /// Counts an answer, and says it where that is wanted.
-    fn answered(&self, asked: &Asked, status: u16, took: Duration) {
-        self.metrics.answered(status, took);
+    /// Counts a request that is over, and says it where that is wanted.
+    fn over(&self, asked: &Asked, status: u16, took: Duration) {
+        let is_answered = status != GONE;
+        self.metrics.over(status, is_answered.then_some(took));
         if self.logs_requests {
             let took = took.as_secs_f64() * 1000.0;
             self.log.plain(format!("{asked} {status} {took:.1} ms"));
@@ -111,12 +114,32 @@ impl Proxy {
     }
 
     async fn serve(&self, request: Request<Incoming>) -> Result<Response<Answer>, Trouble> {
-        let judged = (self.admission).judge(request.headers(), request.uri().authority());
-        judged.map_err(|refused| refuse(&refused))?;
+        if let Err(refused) = self.admit(&request) {
+            read_rest(request).await;
+            return Err(refused);
+        }
         match self.own(&request) {
             Some(answer) => Ok(answer),
             None => self.pass_on(request).await,
         }
+    }
+
+    /// Refuses what may not be sent here, and what cannot be passed on.
+    fn admit(&self, request: &Request<Incoming>) -> Result<(), Trouble> {
+        let judged = (self.admission).judge(request.headers(), request.uri().authority());
+        judged.map_err(|refused| refuse(&refused))?;
+        if headers::is_coded(request.headers()) {
+            return Err(coded(StatusCode::NOT_IMPLEMENTED, "request"));
+        }
+        let path = request.uri().path_and_query();
+        if request.method() == Method::CONNECT || path.is_some_and(|path| path.as_str() == "*") {
+            return Err(Trouble::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "not_implemented",
+                "a request names a path",
+            ));
+        }
+        Ok(())
     }
 
     /// Answers what is this program's own.
@@ -132,16 +155,27 @@ impl Proxy {
             return None;
         }
         let facts = &self.facts;
+        let (code, status) = if self.is_ending.load(Ordering::Relaxed) {
+            (StatusCode::SERVICE_UNAVAILABLE, "ending")
+        } else {
+            (StatusCode::OK, facts.status)
+        };
         Some(match path {
             "/health" => {
                 let health = Health {
-                    status: facts.status,
+                    status,
                     instance_id: &facts.identity,
                     target: &facts.target,
                 };
-                json(StatusCode::OK, &health)
+                json(code, &health)
             }
-            HEALTH => json(StatusCode::OK, facts),
+            HEALTH => json(
+                code,
+                &Facts {
+                    status,
+                    ..facts.clone()
+                },
+            ),
             "/.portclaim/metrics" => text_of(StatusCode::OK, CONTENT_TYPE, self.metrics.text()),
             _ => Trouble::new(
                 StatusCode::NOT_FOUND,
@@ -154,20 +188,10 @@ impl Proxy {
 
     async fn pass_on(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Trouble> {
         let hop = Hop::take(request.headers_mut());
-        if hop.is_coded {
-            return Err(coded(StatusCode::NOT_IMPLEMENTED, "request"));
-        }
         let is_upgrade = hop.protocol.is_some();
         let client = is_upgrade.then(|| on(&mut request));
         let (mut parts, body) = request.into_parts();
         let wanted = parts.uri.path_and_query();
-        if parts.method == Method::CONNECT || wanted.is_some_and(|path| path.as_str() == "*") {
-            return Err(Trouble::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "not_implemented",
-                "a request names a path",
-            ));
-        }
         parts.uri = self.upstream.target.path_to(wanted).map_err(|error| {
             Trouble::new(StatusCode::BAD_REQUEST, "bad_path", error.to_string())
         })?;
@@ -210,9 +234,10 @@ impl Proxy {
         let open = self.metrics.open();
         *response.version_mut() = Version::HTTP_11;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            if Hop::take(response.headers_mut()).is_coded {
+            if headers::is_coded(response.headers()) {
                 return Err(coded(StatusCode::BAD_GATEWAY, "target's answer"));
             }
+            Hop::take(response.headers_mut());
             let limit = self.upstream.silence();
             let through = |body| Through::answer(body, moved, limit, open, line);
             return Ok(response.map(|body| Either::Left(through(body))));

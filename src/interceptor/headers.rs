@@ -45,8 +45,6 @@ pub(super) struct Hop {
     pub(super) protocol: Option<HeaderValue>,
     /// Whether the reader takes fields behind the body.
     pub(super) takes_trailers: bool,
-    /// Whether the body is coded for the way in some other way than in chunks, and would not be the same without that.
-    pub(super) is_coded: bool,
 }
 
 impl Hop {
@@ -65,8 +63,6 @@ impl Hop {
             tokens(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
         if headers.contains_key(TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
-            hop.is_coded = tokens(headers, &TRANSFER_ENCODING)
-                .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("chunked"));
         }
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
@@ -75,6 +71,16 @@ impl Hop {
             headers.remove(name);
         }
         hop
+    }
+}
+
+/// Returns whether the body is coded for the way in some other way than in chunks, once: it would not be the same without that.
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+    let mut codings = tokens(headers, &TRANSFER_ENCODING).filter(|coding| !coding.is_empty());
+    match (codings.next(), codings.next()) {
+        (None, _) => false,
+        (Some(coding), None) => !coding.eq_ignore_ascii_case("chunked"),
+        (Some(_), Some(_)) => true,
     }
 }
 
@@ -166,8 +172,21 @@ mod tests {
             ("set-cookie", "b"),
         ]);
         let hop = Hop::take(&mut headers);
-        assert!(hop.protocol.is_none() && hop.takes_trailers && !hop.is_coded);
-        assert!(Hop::take(&mut map(&[("transfer-encoding", "gzip, chunked")])).is_coded);
+        assert!(hop.protocol.is_none() && hop.takes_trailers);
+        for (codings, coded) in [
+            ("chunked", false),
+            ("Chunked, ", false),
+            ("gzip, chunked", true),
+            ("chunked, chunked", true),
+            ("identity", true),
+        ] {
+            assert_eq!(
+                is_coded(&map(&[("transfer-encoding", codings)])),
+                coded,
+                "{codings}"
+            );
+        }
+        assert!(!is_coded(&HeaderMap::new()));
         let mut left: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         left.sort_unstable();
         assert_eq!(

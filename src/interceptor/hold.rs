@@ -7,7 +7,9 @@ use std::process::id;
 use std::time::Duration;
 
 use listenfd::ListenFd;
-use portclaim::{Claim, Error, ErrorKind, Holder, Lease, Port, Registry, Request, Running, Start};
+use portclaim::{
+    Claim, Error, ErrorKind, Holder, Lease, Port, Record, Registry, Request, Running, Start,
+};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_type;
 use rustix::net::{SocketType, getpeername};
@@ -131,14 +133,25 @@ impl Asked<'_> {
     /// Leases a port that is not the project's own: nobody else is given it meanwhile.
     async fn lease(&self, port: Port) -> Result<Taken, Failure> {
         let request = Request::new(self.holder().clone()).port(port);
-        let lease = match self.registry.lease(&request) {
-            Ok(lease) => lease,
-            Err(error) if error.kind() == ErrorKind::Taken => {
-                return match self.peer(port).await {
-                    Some(peer) => Ok(peer),
-                    None => Err(self.taken(port, error)?),
-                };
+        let end = Instant::now() + STARTING;
+        let leased = loop {
+            match self.registry.lease(&request) {
+                Err(error) if error.kind() == ErrorKind::Taken => {
+                    if let Some(peer) = self.peer(port).await {
+                        return Ok(peer);
+                    }
+                    // Another one of the project may be about to listen, or to give the port up.
+                    let by = error.taken_by().map(Record::holder);
+                    if by != Some(self.holder()) || Instant::now() > end {
+                        return Err(self.taken(port, error)?);
+                    }
+                    sleep(PAUSE).await;
+                }
+                leased => break leased,
             }
+        };
+        let lease = match leased {
+            Ok(lease) => lease,
             Err(error) if error.kind() == ErrorKind::NoLocks => {
                 warning(
                     &format!(

@@ -17,7 +17,8 @@ const KEPT: Duration = Duration::from_secs(4);
 /// the server says that it takes no more would fail.
 const REQUESTS_MAX: u32 = 500;
 
-/// How many answers may be open on one. Servers take a hundred at least (RFC 9113, section 6.5.2), and more would wait.
+/// How many answers may be open on one. Servers are to take a hundred at least (RFC 9113, section 6.5.2,
+/// recommends it): what is more than they take waits.
 const STREAMS_MAX: usize = 100;
 
 /// A connection that takes requests.

@@ -39,12 +39,12 @@ impl Metrics {
         let open = Gauge::default();
         registry.register(
             "requests",
-            "Requests that were answered, by the status of the answer",
+            "Requests, by the status of the answer; 499: the client did not wait for one",
             requests.clone(),
         );
         registry.register_with_unit(
             "latency",
-            "From a request's head to its answer's",
+            "From a request's head to that of its answer",
             Unit::Seconds,
             latency.clone(),
         );
@@ -61,10 +61,12 @@ impl Metrics {
         }
     }
 
-    /// Counts an answer.
-    pub(super) fn answered(&self, status: u16, took: Duration) {
+    /// Counts a request that is over, and how long its answer took, if it has one.
+    pub(super) fn over(&self, status: u16, took: Option<Duration>) {
         self.requests.get_or_create(&Status { status }).inc();
-        self.latency.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.latency.observe(took.as_secs_f64());
+        }
     }
 
     /// Counts an answer as open until what it returns is dropped.

@@ -40,7 +40,7 @@ impl Peer {
     }
 }
 
-/// Returns what is said there; `None` where nobody is, or something else.
+/// Returns what is said there; `None` where nobody is, or something else, or one that is about to end.
 pub(super) async fn ask(address: SocketAddr) -> Option<Peer> {
     timeout(TIME, exchange(address)).await.ok().flatten()
 }
@@ -53,6 +53,9 @@ async fn exchange(address: SocketAddr) -> Option<Peer> {
     let request = Request::get(HEALTH).header(HOST, address.to_string());
     let request = request.body(Empty::<Bytes>::new()).ok()?;
     let answer = sender.send_request(request).await.ok()?;
+    if !answer.status().is_success() {
+        return None;
+    }
     let body = Limited::new(answer.into_body(), LEN_MAX).collect();
     let body = body.await.ok()?.to_bytes();
     serde_json::from_slice(&body).ok()

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -36,6 +37,13 @@ use super::upstream::Upstream;
 
 /// How long a client may take to send a request's head, and keep a connection without one.
 const HEAD: Duration = Duration::from_secs(75);
+
+/// How long after the signal a connection is read from all the same: what has come is not seen before the sockets are looked at
+/// once more, and a request that crosses the signal is answered.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// How many connections may wait at most to be taken when this program ends: as many as Linux lets wait.
+const BACKLOG: usize = 4096;
 
 /// How long no connection is taken after the system has refused one: it has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -198,6 +206,7 @@ async fn serve(
         key: options.key,
         metrics: Metrics::new(),
         log,
+        is_ending: AtomicBool::new(false),
         logs_requests: args.log,
     });
     let open = accept_until(&mut signals, listeners, &proxy).await;
@@ -214,8 +223,8 @@ async fn serve(
     Ok(())
 }
 
-/// Takes connections until a signal comes; then nobody listens any more. Those that are open end by what it returns, which is
-/// closed when they have.
+/// Takes connections until a signal comes; then those that were made by then, and nobody listens any more. Those that are open
+/// end by what it returns, which is closed when they have.
 async fn accept_until(
     signals: &mut Signals,
     listeners: Vec<TcpListener>,
@@ -228,21 +237,46 @@ async fn accept_until(
     for listener in listeners {
         accepting.spawn(accept(listener, sender.clone()));
     }
+    drop(sender);
+    let answer = |stream| {
+        let proxy = Arc::clone(proxy);
+        tokio::spawn(answer_all(server.clone(), stream, proxy, open.subscribe()));
+    };
     loop {
-        let stream = tokio::select! {
-            stream = streams.recv() => stream,
+        tokio::select! {
+            stream = streams.recv() => match stream {
+                Some(stream) => answer(stream),
+                None => return open,
+            },
             () = signals.next() => break,
-        };
-        let Some(stream) = stream else { break };
-        tokio::spawn(answer_all(
-            server.clone(),
-            stream,
-            Arc::clone(proxy),
-            open.subscribe(),
-        ));
+        }
     }
-    accepting.shutdown().await;
+    proxy.is_ending.store(true, Ordering::Relaxed);
+    streams.close();
+    while let Some(stream) = streams.recv().await {
+        answer(stream);
+    }
+    while let Some(listener) = accepting.join_next().await {
+        if let Ok(Ok(listener)) = listener.map(TcpListener::into_std) {
+            waiting(&listener).for_each(answer);
+        }
+    }
     open
+}
+
+/// The connections that nobody has taken yet.
+fn waiting(listener: &std::net::TcpListener) -> impl Iterator<Item = TcpStream> {
+    // It does not block. More than may wait at once are of clients that came later.
+    listener
+        .incoming()
+        .map_while(Result::ok)
+        .take(BACKLOG)
+        .filter_map(|stream| {
+            stream.set_nonblocking(true).ok()?;
+            let stream = TcpStream::from_std(stream).ok()?;
+            let _ = stream.set_nodelay(true);
+            Some(stream)
+        })
 }
 
 /// Answers what comes on a connection, until it ends or is told to.
@@ -255,11 +289,15 @@ async fn answer_all(
     let service = service_fn(|request| async { Ok::<_, Infallible>(proxy.answer(request).await) });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection.with_upgrades());
+    let ends = async {
+        let _ = ending.changed().await;
+        sleep(SETTLE).await;
+    };
     tokio::select! {
         biased;
         // Whoever breaks off knows it.
         _ = connection.as_mut() => return,
-        _ = ending.changed() => connection.as_mut().graceful_shutdown(),
+        () = ends => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
@@ -275,21 +313,22 @@ fn server() -> http1::Builder {
     server
 }
 
-async fn accept(listener: TcpListener, streams: mpsc::Sender<TcpStream>) {
-    loop {
+/// Takes connections until nobody answers them any more, and returns what it took them from.
+async fn accept(listener: TcpListener, streams: mpsc::Sender<TcpStream>) -> TcpListener {
+    // What is taken has its place: none is lost at the end.
+    while let Ok(place) = streams.reserve().await {
         tokio::select! {
             stream = listener.accept() => match stream {
                 Ok((stream, _)) => {
                     let _ = stream.set_nodelay(true);
-                    if streams.send(stream).await.is_err() {
-                        return;
-                    }
+                    place.send(stream);
                 }
                 Err(_) => sleep(PAUSE).await,
             },
-            () = streams.closed() => return,
+            () = streams.closed() => break,
         }
     }
+    listener
 }
 
 fn to_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {

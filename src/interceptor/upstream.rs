@@ -7,24 +7,19 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{EXPECT, HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use tokio::time::timeout;
 use tower::timeout::error::Elapsed;
 
 use super::answer::Trouble;
-use super::body::{Moved, Silence, Through};
+use super::body::{Moved, Silence, Through, read_rest};
 use super::dial::{Cause, Dial};
 use super::kept::{InUse, Kept, Line};
 use super::target_url::TargetUrl;
 
 /// An answer whose body is still to come, and what it comes on.
 pub(super) type Begun = (Response<Incoming>, InUse);
-
-/// How long a client may take to send the rest of a body that nobody will read.
-const REST: Duration = Duration::from_secs(2);
 
 /// A target, and the connections to it.
 pub(super) struct Upstream {
@@ -146,13 +141,14 @@ impl Upstream {
             Failed::Broken(error) => error,
         };
         let mut cause = first;
-        let mut is_elapsed = first.is::<Elapsed>();
+        let is_unreached = matches!(failed, Failed::Unreached(_));
+        let mut is_late = is_unreached && is_elapsed(first);
         while let Some(next) = cause.source() {
             cause = next;
-            is_elapsed |= cause.is::<Elapsed>();
+            is_late |= is_unreached && is_elapsed(cause);
         }
         let target = &self.target;
-        if is_elapsed {
+        if is_late {
             let message = format!("connecting to the target {target} took too long");
             return Trouble::new(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -160,7 +156,7 @@ impl Upstream {
                 message,
             );
         }
-        if matches!(failed, Failed::Unreached(_)) {
+        if is_unreached {
             let message = format!("the target {target} cannot be reached: {cause}");
             return Trouble::new(StatusCode::BAD_GATEWAY, "upstream_unreachable", message);
         }
@@ -169,14 +165,8 @@ impl Upstream {
     }
 }
 
-/// Reads what a client is still sending. Many read no answer before they have sent all, and would find the connection broken off.
-async fn read_rest(request: Request<Through>) {
-    // Who waits to be told to send need not.
-    if request.headers().contains_key(EXPECT) {
-        return;
-    }
-    let mut body = request.into_body();
-    let read = async { while let Some(Ok(_)) = body.frame().await {} };
-    // What is not sent by then is broken off.
-    let _ = timeout(REST, read).await;
+/// Returns whether this is the end of a time limit: ours for all of it, or that for one of the target's addresses.
+fn is_elapsed(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io: Option<&io::Error> = error.downcast_ref();
+    error.is::<Elapsed>() || io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use super::{Registry, Request};
 use crate::claim::Claim;
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::fs::Dir;
 use crate::index::present;
 use crate::net::is_free;
 use crate::place::Place;
 use crate::protocol::{ROUNDS_MAX, Withdrawal, committed, expires, pause, release_ended, renew};
-use crate::record::{Nonce, Record};
+use crate::record::{Nonce, Record, claim_name};
 use crate::term::Term;
 
 impl Registry {
@@ -125,10 +125,14 @@ impl Registry {
             // A record never changes: what is asked for now is another one, of the same port.
             (_, _, Some(place)) if is_over(place, record)? => {
                 let taken = release_ended(&place.store, record, || is_over(place, record))?;
-                Ok(match taken {
-                    Withdrawal::Busy => Extended::Busy,
-                    _ => Extended::Gone,
-                })
+                match taken {
+                    Withdrawal::Busy => Ok(Extended::Busy),
+                    Withdrawal::Denied => {
+                        let path = place.store.ports.path().join(claim_name(record.port()));
+                        Err(Error::corrupt(path, Corruption::Denied))
+                    }
+                    Withdrawal::Done | Withdrawal::Gone | Withdrawal::Other => Ok(Extended::Gone),
+                }
             }
             _ => Ok(Extended::Holds),
         }

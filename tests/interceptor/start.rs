@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -145,7 +147,7 @@ fn of_many_at_once_one_serves() {
                 None => serving.push(at),
             }
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(serving.len(), 1, "one goes on");
     // Which of the ports it is, the first to commit has decided.
@@ -198,7 +200,7 @@ fn another_program_of_the_project_is_told_of() {
     let running = test.root().join("running").join(test.port(0).to_string());
     while std::fs::read(&running).is_ok_and(|pid| pid.is_empty()) || !running.exists() {
         assert!(std::time::Instant::now() < end);
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
     let refused = call(&test, "shop", "http://127.0.0.1:1").code(1);
     refused.stderr_has("runs already, on port ").run();
@@ -363,6 +365,52 @@ fn requests_under_way_come_to_their_end() {
     let answer = Message::read(&mut client.reader).expect("a whole answer");
     assert_eq!(answer.expect("an answer").text(), "late");
     proxy.wait();
+}
+
+#[test]
+fn requests_that_have_come_when_it_ends_are_answered() {
+    const CLIENTS: usize = 100;
+    let test = Test::new();
+    let upstream = Upstream::says(plain("there"));
+    for is_stopped in [false, true, false, true] {
+        let mut proxy = Proxy::start(&test, "shop", &upstream, &[]);
+        if is_stopped {
+            // None is taken before it ends.
+            proxy.signal(Signal::STOP);
+        }
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| proxy.connect()).collect();
+        for client in &mut clients {
+            client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        }
+        proxy.signal(Signal::TERM);
+        proxy.signal(Signal::CONT);
+        for client in &mut clients {
+            assert_eq!(client.answer().text(), "there");
+        }
+        proxy.wait();
+    }
+}
+
+#[test]
+fn one_that_ends_does_not_say_that_it_runs() {
+    let test = Test::new();
+    let upstream = Upstream::says(plain("there"));
+    let mut proxy = Proxy::start(&test, "shop", &upstream, &[]);
+    for path in ["/health", "/.portclaim/health"] {
+        let mut client = proxy.connect();
+        client.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n"));
+        let closed = || TcpStream::connect(("127.0.0.1", proxy.port)).is_err();
+        proxy.signal(Signal::TERM);
+        while !closed() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        client.write("\r\n");
+        let answer = client.answer();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.json()["status"], "ending");
+        proxy.wait();
+        proxy = Proxy::start(&test, "shop", &upstream, &[]);
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What a client is told when the target cannot be had.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
+
+use rustix::net::listen;
 
 use crate::harness::Test;
 use crate::proxy::{Proxy, call};
@@ -40,12 +43,21 @@ fn who_sends_all_of_a_large_body_before_it_reads_is_told_why() {
     let test = Test::new();
     test.mkdir("shop");
     let proxy = Proxy::of(call(&test, "shop", &format!("http://{}", nowhere())));
-    let mut client = proxy.connect();
-    client.write(format!(
-        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {LENGTH}\r\n\r\n"
-    ));
-    client.write(vec![b'x'; LENGTH]);
-    assert_eq!(client.answer().status(), 502);
+    let length = format!("Content-Length: {LENGTH}\r\n\r\n");
+    let coded = format!("Transfer-Encoding: gzip, chunked\r\n\r\n{LENGTH:x}\r\n");
+    for (host, length, status) in [
+        ("localhost", &length, 502),
+        ("example.com", &length, 403),
+        ("localhost", &coded, 501),
+    ] {
+        let mut client = proxy.connect();
+        client.write(format!("POST / HTTP/1.1\r\nHost: {host}\r\n{length}"));
+        client.write(vec![b'x'; LENGTH]);
+        if length.contains("chunked") {
+            client.write("\r\n0\r\n\r\n");
+        }
+        assert_eq!(client.answer().status(), status);
+    }
     // Who asks whether to send it is told before.
     let mut client = proxy.connect();
     client.write(
@@ -95,6 +107,27 @@ fn connecting_does_not_take_for_ever() {
 }
 
 #[test]
+fn a_target_that_takes_no_connection_is_not_waited_for_for_ever() {
+    let test = Test::new();
+    test.mkdir("shop");
+    let target = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listen(&target, 0).expect("it listens");
+    let address = target.local_addr().expect("it has one");
+    let limit = Duration::from_millis(200);
+    let fill = |_| TcpStream::connect_timeout(&address, limit).ok();
+    let waiting: Vec<TcpStream> = (0..8).map_while(fill).collect();
+    assert!(
+        waiting.len() < 8,
+        "the system lets more wait than it was told"
+    );
+    let url = format!("http://{address}");
+    let proxy = Proxy::of(call(&test, "shop", &url).with_args(["--connect-timeout", "1s"]));
+    let answer = proxy.send(ASK);
+    assert_eq!(answer.start, "HTTP/1.1 504 Gateway Timeout");
+    assert_eq!(answer.json()["error"]["code"], "upstream_connect_timeout");
+}
+
+#[test]
 fn what_is_no_http_is_a_bad_gateway() {
     let test = Test::new();
     for bytes in [&b"SSH-2.0-x\r\n"[..], b"", b"HTTP/1.1 200"] {
@@ -125,7 +158,7 @@ fn a_target_that_comes_back_is_used_again() {
     for path in ["/last", "/next", "/last", "/next"] {
         client.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         assert_eq!(client.answer().status(), 200);
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
