@@ -63,12 +63,7 @@ impl Registry {
             let seen = look_all(place, &members)?;
             if let Some((first, held)) = start(&seen) {
                 match self.grow(request, &members, first, held, &seen, made) {
-                    Err(error) if error.kind() == ErrorKind::Taken => {
-                        if !give_up(place, &seen)? {
-                            return Err(error);
-                        }
-                        continue;
-                    }
+                    Err(error) if has_no_room(&error) && give_up(place, &seen)? => continue,
                     block => return block,
                 }
             }
@@ -228,6 +223,11 @@ fn start(seen: &[Lookup]) -> Option<(Option<Port>, Record)> {
     })?;
     let first = record.port().get().checked_sub(number).and_then(Port::new);
     Some((first, record.clone()))
+}
+
+/// Returns whether a block cannot grow where it lies.
+fn has_no_room(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Taken | ErrorKind::Exhausted)
 }
 
 /// Takes away what a holder has of a block, if all of it has ended. Returns whether it did.

@@ -239,5 +239,11 @@ fn a_block_that_is_over_and_in_part_another_project_s_is_not_waited_for() {
     call.stderr_has("there are no 4 free ports").code(1).run();
     let call = test.args(["allocate", "shop", "--count", "3"]);
     call.stdout(told(next)).any_stderr().run();
+    for port in next {
+        let_pass(&test, port, HOUR * 2);
+    }
+    let call = test.args(["allocate", "shop", "--count", "4"]);
+    let four = format!("{}\n{}", ports[2], told(next));
+    call.stdout(four).run();
     test.assert_healthy();
 }
