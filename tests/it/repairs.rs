@@ -46,6 +46,27 @@ fn said(test: &Test, port: u16) -> Map<String, Value> {
     line
 }
 
+/// A project that has been told the second port, whose commit is damaged, and which has another claim on the first one, at
+/// which a repair looks before. Returns what its own claim says, and that one's port.
+fn with_two_claims(test: &Test, term: Option<&str>) -> (Map<String, Value>, u16) {
+    test.mkdir("shop");
+    let (other, own) = (test.port(0), test.port(1));
+    test.args(["allocate", "shop", "--port", &own.to_string()])
+        .any_stdout()
+        .run();
+    let told = said(test, own);
+    let mut line = told.clone();
+    line.insert("port".to_owned(), other.into());
+    line.insert("nonce".to_owned(), "ab".repeat(16).into());
+    if let Some(term) = term {
+        line.insert("term".to_owned(), term.into());
+    }
+    let line = serde_json::to_string(&line).expect("it is JSON");
+    put(&test.claim(other), format!("{line}\n"));
+    put(&test.commit(own), "damaged");
+    (told, own)
+}
+
 /// A mark of a change to a port that nobody is at any more.
 fn mark(test: &Test, port: u16) {
     let name = format!("index/changed-{port}-{}", "ef".repeat(16));
@@ -136,22 +157,11 @@ fn a_claim_from_before_does_not_say_for_how_long_its_project_has_the_port_now() 
 #[test]
 fn a_damaged_commit_is_that_of_the_projects_own_claim_and_not_of_its_ended_lease() {
     let test = Test::new();
-    test.mkdir("shop");
-    // The lease lies on the lower port, at which a repair looks first.
-    let (ended, own) = (test.port(0), test.port(1));
-    test.args(["allocate", "shop", "--port", &own.to_string()])
-        .any_stdout()
-        .run();
-    let before = said(&test, own);
-    let mut lease = before.clone();
-    lease.insert("port".to_owned(), ended.into());
-    lease.insert("nonce".to_owned(), "ab".repeat(16).into());
-    lease.insert("term".to_owned(), "lease".into());
-    let line = serde_json::to_string(&lease).expect("it is JSON");
-    put(&test.claim(ended), format!("{line}\n"));
-    put(&test.commit(own), "damaged");
+    let (told, own) = with_two_claims(&test, Some("lease"));
+    // So that the claims alone say it.
+    fs::remove_file(test.registry()).expect("it is there");
     repair(&test, 0);
-    assert_eq!(said(&test, own), before);
+    assert_eq!(said(&test, own), told);
     test.assert_shows("shop", own);
     test.assert_healthy();
 }
@@ -159,19 +169,10 @@ fn a_damaged_commit_is_that_of_the_projects_own_claim_and_not_of_its_ended_lease
 #[test]
 fn a_damaged_commit_is_that_of_the_claim_that_the_file_shows() {
     let test = Test::new();
-    test.mkdir("shop");
-    // Another process of the project was killed when it had claimed the lower port and not yet committed it.
-    let (killed, own) = (test.port(0), test.port(1));
-    test.args(["allocate", "shop", "--port", &own.to_string()])
-        .any_stdout()
-        .run();
-    let mut line = said(&test, own);
-    line.insert("port".to_owned(), killed.into());
-    line.insert("nonce".to_owned(), "ab".repeat(16).into());
-    let line = serde_json::to_string(&line).expect("it is JSON");
-    put(&test.claim(killed), format!("{line}\n"));
-    put(&test.commit(own), "damaged");
+    // As a process leaves it that was killed when it had claimed a port and not yet committed it.
+    let (told, own) = with_two_claims(&test, None);
     repair(&test, 0);
+    assert_eq!(said(&test, own), told);
     test.assert_shows("shop", own);
     test.assert_healthy();
 }
