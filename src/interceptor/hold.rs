@@ -51,7 +51,7 @@ impl Taken {
 }
 
 /// Who asks for a port, and where it is to be bound.
-pub(super) struct Asked<'a> {
+pub(super) struct Wanted<'a> {
     pub(super) settings: &'a Settings,
     pub(super) registry: &'a Registry,
     pub(super) holders: &'a Holders,
@@ -60,7 +60,7 @@ pub(super) struct Asked<'a> {
     pub(super) port: Option<Port>,
 }
 
-impl Asked<'_> {
+impl Wanted<'_> {
     /// Takes the port: from whoever handed a socket over, by a lease, or by the project's claim.
     pub(super) async fn take(&self) -> Result<Taken, Failure> {
         let handed = handed_over()?;

@@ -25,7 +25,7 @@ use portclaim::{Notice, Registry};
 use super::admission::Admission;
 use super::args::Cli;
 use super::forward::{Facts, Proxy};
-use super::hold::{Asked, Held, Taken, holders};
+use super::hold::{Held, Taken, Wanted, holders};
 use super::log::Log;
 use super::metrics::Metrics;
 use super::options::Options;
@@ -84,14 +84,14 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     let options = Options::resolve(&cli.serve, &holders.project)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("failed to start", &error))?;
-    let asked = Asked {
+    let wanted = Wanted {
         settings: &settings,
         registry: &registry,
         holders: &holders,
         host: cli.serve.host,
         port: options.port,
     };
-    let taken = runtime.block_on(asked.take());
+    let taken = runtime.block_on(wanted.take());
     if !is_known {
         let _ = warn_of_filesystem(&registry);
     }
@@ -264,14 +264,21 @@ async fn accept_until(
     open
 }
 
+/// Returns whether no connection waits any more.
+fn is_last<T>(stream: &io::Result<T>) -> bool {
+    matches!(stream, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
 /// The connections that nobody has taken yet.
 fn waiting(listener: &std::net::TcpListener) -> impl Iterator<Item = TcpStream> {
     // It does not block. More than may wait at once are of clients that came later.
     listener
         .incoming()
-        .map_while(Result::ok)
         .take(BACKLOG)
+        .take_while(|stream| !is_last(stream))
         .filter_map(|stream| {
+            // One that was aborted meanwhile is passed over.
+            let stream = stream.ok()?;
             stream.set_nonblocking(true).ok()?;
             let stream = TcpStream::from_std(stream).ok()?;
             let _ = stream.set_nodelay(true);
